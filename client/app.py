@@ -1,0 +1,34 @@
+"""The site's Flower ClientApp: one line per kind of message. All work is in work.py, all replies in door.py."""
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from client import work
+from client.door import answer
+
+app = ClientApp()
+
+
+@app.query("declare")
+def declare(message: Message, context: Context) -> Message:
+    return answer(message, context, work.declare)
+
+
+@app.query("survey")
+def survey(message: Message, context: Context) -> Message:
+    return answer(message, context, work.survey)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    return answer(message, context, work.train)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    return answer(message, context, work.evaluate)
+
+
+@app.query("finish")
+def finish(message: Message, context: Context) -> Message:
+    return answer(message, context, work.finish)

@@ -1,0 +1,49 @@
+"""`consilium predict` and `consilium site …`: what a hospital does with its own data and the shared model."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+site_app = typer.Typer(help="Work at one hospital.", no_args_is_help=True)
+
+
+@site_app.callback()
+def _group() -> None:
+    """Keeps `check` a command of its own while it is the only one."""
+
+
+@site_app.command("check")
+def check(
+    site: Annotated[Path, typer.Argument(help="A site.toml, its folder, or a bare table.")],
+    plan: Annotated[Path, typer.Option("--plan", help="The federation.toml.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Hold a site's tables against the plan's data contract; nothing leaves this machine."""
+    from client.config import load_site
+    from client.data.show import print_report
+    from client.data.table import load_table
+    from common.files import read_plan
+
+    report = load_table(load_site(site), read_plan(plan)).report
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        print_report(report, Console())
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model.safetensors.")],
+    table: Annotated[Path, typer.Argument(help="Patients: CSV, Parquet, or a site.toml that maps columns and units.")],
+    out: Annotated[Path, typer.Option("--out", help="Where to write the predictions, a CSV file.")],
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also one column per class of multiclass tasks.")
+    ] = False,
+) -> None:
+    """Predict every task for every row of a table, under the contract that the model was trained with."""
+    from client.predict import predict_file
+
+    rows = predict_file(model, table, out, probabilities=probabilities)
+    Console().print(f"{rows} rows -> {out}")

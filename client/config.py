@@ -1,0 +1,231 @@
+"""site.toml: what one hospital calls its tables, columns and units. A bare table is a site without one."""
+
+import codecs
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import tomli_w
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
+
+from common.errors import PlanError
+from common.plan.base import Section
+from common.plan.load import first_problem
+
+SITE_FILE = "site.toml"
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+FileName = Annotated[str, Field(min_length=1)]
+Files = Annotated[tuple[FileName, ...], Field(strict=False)]
+
+
+class SiteRules(Section):
+    """`[site]`: who this site is and where it keeps its own state."""
+
+    name: SiteName = Field(description="Name of the site: lower-case letters, digits, '_' and '-'.")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]+)$")] = Field(
+        default="auto", description="Where to train: 'auto', 'cpu' or 'cuda:N'."
+    )
+    keys: FileName = Field(default="keys", description="Folder with this site's keys.")
+    plan: FileName | None = Field(default=None, description="The federation.toml that this site has approved.")
+    folder: FileName = Field(
+        default=".", description="Folder for this site's own state; '.' is the folder that holds site.toml."
+    )
+
+
+class SiteData(Section):
+    """`[data]`: the tables."""
+
+    files: Annotated[Files, Field(min_length=1)] = Field(
+        description="Tables of rows: CSV, CSV.gz or Parquet; the rows of several files are put together."
+    )
+    labels: Files = Field(
+        default=(),
+        description="Separate tables of labels, joined on the plan's row column, or on its patient column "
+        "where the plan has no row column.",
+    )
+    encoding: str = Field(default="utf-8", description="Character encoding of the CSV files, e.g. 'latin-1'.")
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(
+        default=",", description="Character between the values of a CSV file, e.g. ';'."
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            raise ValueError(f"found {value!r}; allowed is a Python encoding such as 'utf-8' or 'latin-1'") from None
+        return value
+
+
+class SiteConfig(Section):
+    """One site.toml. Relative paths count from the folder that holds it."""
+
+    site: SiteRules
+    data: SiteData
+    columns: dict[str, str] = Field(
+        default={},
+        description="Column of the plan -> column of this site's files, where the names differ; "
+        '"" for a feature or label that this site does not record.',
+    )
+    units: dict[str, str] = Field(
+        default={},
+        description="Feature (or regression task, or its label) of the plan -> unit in this site's files, "
+        "where it differs from the plan's.",
+    )
+    _source: Path = PrivateAttr(default=Path(SITE_FILE))
+
+    @property
+    def name(self) -> str:
+        return self.site.name
+
+    @property
+    def source(self) -> Path:
+        """The site.toml, or the table itself where there is none."""
+        return self._source
+
+    @property
+    def bare(self) -> bool:
+        """True for a table without a site.toml."""
+        return self._source.suffix != ".toml"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(self._resolve(name) for name in self.data.files)
+
+    @property
+    def labels(self) -> tuple[Path, ...]:
+        return tuple(self._resolve(name) for name in self.data.labels)
+
+    @property
+    def keys(self) -> Path:
+        return self._resolve(self.site.keys)
+
+    @property
+    def folder(self) -> Path:
+        return self._resolve(self.site.folder)
+
+    @property
+    def plan(self) -> Path | None:
+        return None if self.site.plan is None else self._resolve(self.site.plan)
+
+    def _resolve(self, name: str) -> Path:
+        return self._source.parent / name
+
+    def _at(self, source: Path) -> Self:
+        self._source = source
+        return self
+
+
+def load_site(path: str | Path) -> SiteConfig:
+    """The site at `path`: a site.toml, a folder that holds one, or a bare table (CSV, CSV.gz, Parquet).
+
+    Raises PlanError.
+    """
+    path = Path(path)
+    source = path / SITE_FILE if path.is_dir() else path
+    if is_table(source):
+        return _bare(source)
+    try:
+        content = tomllib.loads(source.read_bytes().decode())
+        return SiteConfig.model_validate(content)._at(source.absolute())
+    except FileNotFoundError:
+        if path.is_dir():
+            raise PlanError(f"{path}: this folder holds no {SITE_FILE}.") from None
+        raise PlanError(f"{path}: no such file; a site is a {SITE_FILE}, its folder or a table.") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(
+            f"{source}: not valid TOML: {error}; a site is a {SITE_FILE}, its folder or a table "
+            f"({', '.join(TABLE_SUFFIXES)})."
+        ) from None
+    except OSError as error:
+        raise PlanError(f"{source}: cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        raise PlanError(f"{source}: {first_problem(error, content)}") from None
+
+
+def find_sites(directory: str | Path) -> list[SiteConfig]:
+    """The sites of a folder, sorted by name: one per table, *.site.toml, site.toml or sub-folder with a site.toml.
+
+    A table that one of these site.toml files names belongs to that site and is no site of its own.
+    Raises PlanError where there is no site, or where two have one name.
+    """
+    root = Path(directory)
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise PlanError(f"{root}: {found}; expected a folder with one table or {SITE_FILE} per site.")
+    here = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    configs = [path for path in here if path.name == SITE_FILE or path.name.endswith("." + SITE_FILE)]
+    configs += [path / SITE_FILE for path in here if path.is_dir() and (path / SITE_FILE).is_file()]
+    sites = [load_site(path) for path in configs]
+    taken = {file.resolve() for site in sites for file in (*site.files, *site.labels)}
+    sites += [_bare(path) for path in here if is_table(path) and path.resolve() not in taken]
+    if not sites:
+        raise PlanError(
+            f"{root}: no site found; expected one table ({', '.join(TABLE_SUFFIXES)}) per site, "
+            f"or sub-folders that each hold a {SITE_FILE}."
+        )
+    return _unique(sites)
+
+
+def virtual_site(config: SiteConfig, *, plan: str | Path | None) -> SiteConfig:
+    """`config` as a simulation uses it: the same data, but its own folder, keys and approved plan.
+
+    Where it is written with `write_site_toml`, that folder holds the state; the real site's stays untouched.
+    """
+    approved = None if plan is None else str(Path(plan).absolute())
+    rules = SiteRules(name=config.name, device=config.site.device, plan=approved)
+    return config.model_copy(update={"site": rules})
+
+
+def write_site_toml(config: SiteConfig, path: str | Path) -> SiteConfig:
+    """Write `config` to `path` with absolute paths for what is set, and give it back as read from there.
+
+    `keys` and `folder` that are not set stay so: they then belong to the folder of the new file.
+    """
+    path = Path(path).absolute()
+    site = config.site.model_dump(exclude_none=True, exclude_unset=True)
+    site |= {key: str(config._resolve(site[key]).absolute()) for key in ("keys", "folder", "plan") if key in site}
+    data = config.data.model_dump(exclude_unset=True)
+    data["files"] = [str(file.absolute()) for file in config.files]
+    if config.labels:
+        data["labels"] = [str(file.absolute()) for file in config.labels]
+    content: dict[str, Any] = {"site": site, "data": data}
+    content |= {key: value for key, value in (("columns", config.columns), ("units", config.units)) if value}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(tomli_w.dumps(content).encode())
+        partial.replace(path)
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be written: {error.strerror}.") from None
+    return load_site(path)
+
+
+def is_table(path: Path) -> bool:
+    """True for the name of a CSV, CSV.gz or Parquet file; a folder is none."""
+    return path.name.lower().endswith(TABLE_SUFFIXES) and not path.is_dir()
+
+
+def _bare(path: Path) -> SiteConfig:
+    stem = next(path.name[: -len(end)] for end in TABLE_SUFFIXES if path.name.lower().endswith(end))
+    name = re.sub(r"[^a-z0-9_-]+", "_", stem.lower()).lstrip("_-")[:64]
+    if not name:
+        raise PlanError(f"{path}: no site name can be made of this file name; use letters or digits.")
+    path = path.absolute()
+    return SiteConfig(site=SiteRules(name=name), data=SiteData(files=(path.name,)))._at(path)
+
+
+def _unique(sites: Iterable[SiteConfig]) -> list[SiteConfig]:
+    by_name: dict[str, SiteConfig] = {}
+    for site in sites:
+        other = by_name.setdefault(site.name, site)
+        if other is not site:
+            raise PlanError(
+                f"{other.source} and {site.source} are both the site {site.name!r}; each needs its own name."
+            )
+    return [by_name[name] for name in sorted(by_name)]

@@ -1,0 +1,55 @@
+"""Separate tables of labels, joined to the rows they belong to."""
+
+import numpy as np
+import pandas as pd
+
+from client.config import SiteConfig
+from client.data.columns import Need, label_needs, patient_need, row_need
+from client.data.contract import read_table
+from common.errors import DataError
+from common.plan import Plan
+
+
+def join_labels(frame: pd.DataFrame, config: SiteConfig, plan: Plan) -> tuple[pd.DataFrame, int]:
+    """`frame` with the columns of the site's label tables, and how many rows of those tables have no counterpart.
+
+    The key is the plan's row column, or its patient column where it has none. Raises DataError if a key is twice in
+    a table of labels, if a label is in two tables, or if a row identifier belongs to several patients.
+    """
+    key = row_need(plan) or patient_need(plan)
+    unmatched = 0
+    if config.labels:
+        _one_owner(frame, config, plan, key)
+    for file in config.labels:
+        labels = read_table(config, file, [key, *label_needs(plan)])
+        labels = labels[labels[key.key].notna()].drop_duplicates()
+        twice = int(labels[key.key].duplicated().sum())
+        if twice:
+            raise DataError(f"{file}: {twice} value(s) of {key.name!r} are repeated with other labels; one row each.")
+        both = [column for column in labels if column != key.key and column in frame]
+        if both:
+            name = str(both[0]).split(":", 1)[1]
+            raise DataError(f"{file}: label {name!r} is in another table of this site as well; keep it in one.")
+        if len(labels.columns) == 1:
+            raise DataError(f"{file}: holds no label of the plan; expected one of {_names(plan)}.")
+        unmatched += int((~labels[key.key].isin(frame[key.key])).sum())
+        joined = labels.set_index(key.key).reindex(frame[key.key])
+        frame = pd.concat([frame, joined.set_axis(frame.index)], axis=1)
+    return frame, unmatched
+
+
+def _names(plan: Plan) -> str:
+    return ", ".join(sorted({repr(need.name) for need in label_needs(plan)}))
+
+
+def _one_owner(frame: pd.DataFrame, config: SiteConfig, plan: Plan, key: Need) -> None:
+    patient = patient_need(plan).key
+    if key.key == patient:
+        return
+    owners = frame[[patient, key.key]].dropna().drop_duplicates()[key.key]
+    shared = int(np.sum(owners.duplicated()))
+    if shared:
+        raise DataError(
+            f"{config.source}: {shared} value(s) of {key.name!r} belong to several patients, so that tables of labels "
+            "cannot be joined; make them unique within the site."
+        )

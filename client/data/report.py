@@ -1,0 +1,163 @@
+"""What a site's data look like after cleaning: for the site's own people. It does not leave the site."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from client.config import SiteConfig
+from client.data.split import SETS
+from client.data.values import Cleaned
+from common.plan import Feature, Plan, Task
+
+_SUSPECT = 0.2
+
+
+@dataclass(frozen=True)
+class FeatureReport:
+    """One input. missing: fraction of the rows after cleaning; the counts are cells that cleaning set to missing."""
+
+    name: str
+    recorded: bool
+    missing: float
+    out_of_range: int
+    unknown_code: int
+    not_finite: int
+    unit: str
+    unit_from: str | None
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """One label. mean: prevalence of a binary task, mean of a regression. shares: class -> share, multiclass only."""
+
+    name: str
+    label: str
+    kind: str
+    recorded: bool
+    labelled: int
+    labelled_by_set: dict[str, int]
+    mean: float | None
+    shares: dict[str, float]
+    out_of_range: int
+    unknown_code: int
+    not_finite: int
+    unit_from: str | None
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts of one site's table. `to_json` has these fields as its keys; so have the features and tasks in it."""
+
+    site: str
+    source: str
+    files: tuple[str, ...]
+    rows_read: int
+    rows: int
+    patients: int
+    dropped: dict[str, int]
+    rows_by_set: dict[str, int]
+    features: tuple[FeatureReport, ...]
+    tasks: tuple[TaskReport, ...]
+    absent_labels: tuple[str, ...]
+    unmatched_labels: int
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as what `json.dumps` takes."""
+        return asdict(self)
+
+
+def make_report(
+    *,
+    config: SiteConfig,
+    plan: Plan,
+    rows_read: int,
+    dropped: dict[str, int],
+    patients: np.ndarray,
+    split: np.ndarray,
+    features: Sequence[Cleaned],
+    labels: Sequence[Cleaned],
+    unmatched_labels: int = 0,
+) -> DataReport:
+    """Count. features, labels: in the plan's order; labels is empty where rows are only to be predicted."""
+    feature_reports = tuple(_feature(feature, column) for feature, column in zip(plan.features, features, strict=True))
+    tasks = plan.tasks if labels else ()
+    task_reports = tuple(_task(task, column, split) for task, column in zip(tasks, labels, strict=True))
+    return DataReport(
+        site=config.name,
+        source=str(config.source),
+        files=tuple(str(file) for file in (*config.files, *config.labels)),
+        rows_read=rows_read,
+        rows=len(split),
+        patients=len(np.unique(patients[patients != ""])),
+        dropped={reason: count for reason, count in dropped.items() if count},
+        rows_by_set=_by_set(split),
+        features=feature_reports,
+        tasks=task_reports,
+        absent_labels=tuple(dict.fromkeys(task.label for task in task_reports if not task.recorded)),
+        unmatched_labels=unmatched_labels,
+        warnings=tuple(_warnings(feature_reports, task_reports, len(split), unmatched_labels)),
+    )
+
+
+def _by_set(split: np.ndarray) -> dict[str, int]:
+    return {name: int((split == index).sum()) for index, name in enumerate(SETS)}
+
+
+def _feature(feature: Feature, column: Cleaned) -> FeatureReport:
+    return FeatureReport(
+        name=feature.name,
+        recorded=column.recorded,
+        missing=float(np.isnan(column.values).mean()),
+        out_of_range=column.out_of_range,
+        unknown_code=column.unknown_code,
+        not_finite=column.not_finite,
+        unit=feature.unit,
+        unit_from=column.unit_from,
+    )
+
+
+def _task(task: Task, column: Cleaned, split: np.ndarray) -> TaskReport:
+    known = ~np.isnan(column.values)
+    values = column.values[known]
+    shares = {
+        str(code): float((values == index).mean()) for index, code in enumerate(task.classes or ()) if len(values)
+    }
+    return TaskReport(
+        name=task.name,
+        label=task.label,
+        kind=task.kind,
+        recorded=column.recorded,
+        labelled=int(known.sum()),
+        labelled_by_set=_by_set(split[known]),
+        mean=float(values.mean()) if len(values) and task.kind != "multiclass" else None,
+        shares=shares,
+        out_of_range=column.out_of_range,
+        unknown_code=column.unknown_code,
+        not_finite=column.not_finite,
+        unit_from=column.unit_from,
+    )
+
+
+def _warnings(features: Sequence[FeatureReport], tasks: Sequence[TaskReport], rows: int, unmatched: int) -> list[str]:
+    """Sentences about what is allowed but looks like a slip; they hold counts, never a value."""
+    found = []
+    for feature in features:
+        kept = round((1.0 - feature.missing) * rows)
+        for count, what, cure in (
+            (feature.out_of_range, "outside the plausible range", "check its unit under [units]"),
+            (feature.unknown_code, "unknown codes", "check its coding"),
+        ):
+            if count > _SUSPECT * (kept + count):
+                found.append(f"{feature.name}: {count} of {kept + count} values are {what}; {cure}.")
+        if feature.recorded and feature.missing == 1.0 and not feature.out_of_range + feature.unknown_code:
+            found.append(f"{feature.name}: the column is there, but holds no value.")
+    for task in tasks:
+        bad = task.out_of_range + task.unknown_code
+        if bad > _SUSPECT * (task.labelled + bad):
+            found.append(f"{task.name}: {bad} of {task.labelled + bad} labels cannot be used; check {task.label!r}.")
+    if unmatched:
+        found.append(f"{unmatched} row(s) of the label tables belong to no row of the data.")
+    return found

@@ -1,0 +1,156 @@
+"""A site's files -> `SiteTable`: arrays that keep the plan's contract, and a report of what was changed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from client.config import SiteConfig
+from client.data.columns import (
+    Need,
+    check_names,
+    label_need,
+    label_needs,
+    patient_need,
+    prediction_needs,
+    row_need,
+    row_needs,
+)
+from client.data.contract import read_table
+from client.data.labels import join_labels
+from client.data.report import DataReport, make_report
+from client.data.rows import select_rows
+from client.data.split import NO_SET, divide_train, split_by_hash
+from client.data.values import check_units, clean_feature, clean_label
+from common.errors import DataError
+from common.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class SiteTable:
+    """One site's rows.
+
+    patients, row_ids: (rows,) str. features: (rows, F) float32 in the plan's units and order, categories as index,
+    NaN where missing. labels: (rows, T) float32; 0 or 1, class index or natural units; NaN where unlabelled.
+    oracle: (rows, sum of task.outputs) float32, NaN where there is none. split: (rows,) int8; 0 train, 1 validation,
+    2 test, -1 for rows that are only to be predicted.
+    """
+
+    site: str
+    patients: np.ndarray
+    row_ids: np.ndarray
+    features: np.ndarray
+    labels: np.ndarray
+    oracle: np.ndarray
+    split: np.ndarray
+    report: DataReport
+
+
+def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
+    """The site's rows that take part in `plan`; raises PlanError for site.toml and DataError for the tables."""
+    _check_config(config, plan)
+    frame = _read(config, [*row_needs(plan), *label_needs(plan)])
+    rows_read = len(frame)
+    frame, unmatched = join_labels(frame, config, plan)
+    rows = select_rows(frame, config, plan)
+    features = [clean_feature(feature, rows.frame, config) for feature in plan.features]
+    labels = [clean_label(task, rows.frame, config) for task in plan.tasks]
+    if all(np.isnan(label.values).all() for label in labels):
+        names = ", ".join(sorted({repr(need.name) for need in map(label_need, plan.tasks)}))
+        raise DataError(f"{config.source}: no row has a label for any task; the plan's labels are {names}.")
+    split = split_by_hash(rows.patients, plan) if rows.sets is None else divide_train(rows.sets, rows.patients, plan)
+    report = make_report(
+        config=config,
+        plan=plan,
+        rows_read=rows_read,
+        dropped=rows.dropped,
+        patients=rows.patients,
+        split=split,
+        features=features,
+        labels=labels,
+        unmatched_labels=unmatched,
+    )
+    return SiteTable(
+        site=config.name,
+        patients=rows.patients,
+        row_ids=rows.row_ids,
+        features=_stack([feature.values for feature in features]),
+        labels=_stack([label.values for label in labels]),
+        oracle=_stack(_oracle(rows.frame, plan)),
+        split=split,
+        report=report,
+    )
+
+
+def load_for_prediction(config: SiteConfig, plan: Plan) -> SiteTable:
+    """Every row of the input in its order, cleaned like training data: nothing dropped, no labels, no split.
+
+    Identifiers are '' where the table has none; without a row and a patient column, row_ids are row numbers from 1.
+    Raises PlanError and DataError.
+    """
+    _check_config(config, plan)
+    frame = _read(config, prediction_needs(plan))
+    rows = len(frame)
+    features = [clean_feature(feature, frame, config) for feature in plan.features]
+    patients = _optional_ids(frame, patient_need(plan).key)
+    row = row_need(plan)
+    row_ids = patients if row is None else _optional_ids(frame, row.key)
+    if row_ids is None:
+        row_ids = np.arange(1, rows + 1).astype(np.str_)
+    patients = np.full(rows, "", dtype=np.str_) if patients is None else patients
+    split = np.full(rows, NO_SET, dtype=np.int8)
+    report = make_report(
+        config=config,
+        plan=plan,
+        rows_read=rows,
+        dropped={},
+        patients=patients,
+        split=split,
+        features=features,
+        labels=[],
+    )
+    outputs = sum(task.outputs for task in plan.tasks)
+    return SiteTable(
+        site=config.name,
+        patients=patients,
+        row_ids=row_ids,
+        features=_stack([feature.values for feature in features]),
+        labels=np.full((rows, len(plan.tasks)), np.nan, dtype=np.float32),
+        oracle=np.full((rows, outputs), np.nan, dtype=np.float32),
+        split=split,
+        report=report,
+    )
+
+
+def _check_config(config: SiteConfig, plan: Plan) -> None:
+    check_names(config, plan)
+    check_units(config, plan)
+
+
+def _read(config: SiteConfig, needs: list[Need]) -> pd.DataFrame:
+    frames = [read_table(config, file, needs) for file in config.files]
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    if not len(frame):
+        files = ", ".join(str(file) for file in config.files)
+        raise DataError(f"{files}: a header but no rows.")
+    return frame
+
+
+def _optional_ids(frame: pd.DataFrame, key: str) -> np.ndarray | None:
+    if key not in frame:
+        return None
+    return np.asarray(frame[key].fillna("").str.normalize("NFC").tolist(), dtype=np.str_)
+
+
+def _oracle(frame: pd.DataFrame, plan: Plan) -> list[np.ndarray]:
+    """One column for each output of each task."""
+    missing = np.full(len(frame), np.nan)
+    columns: list[np.ndarray] = []
+    for task in plan.tasks:
+        names = task.oracle or ("",) * task.outputs
+        columns += [frame[key].to_numpy() if (key := f"number:{name}") in frame else missing for name in names]
+    return columns
+
+
+def _stack(columns: list[np.ndarray]) -> np.ndarray:
+    return np.stack(columns, axis=1).astype(np.float32)

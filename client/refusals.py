@@ -1,0 +1,12 @@
+"""The stable codes with which a site says no, and the fixed sentence of each: all a coordinator ever learns of an error."""
+
+CODES: dict[str, tuple[int, str]] = {
+    "malformed_request": (101, "The request is not one that this version understands."),
+    "plan_not_approved": (102, "The plan is not the one that this site approved."),
+    "data_not_ready": (103, "The site's data do not keep the plan's contract; the site's log says where."),
+    "site_not_ready": (104, "The site's own settings are incomplete; the site's log says where."),
+    "update_not_finite": (105, "Training gave values that are not finite; nothing was sent."),
+    "nothing_to_train": (106, "The site has no training row with a label of this plan."),
+    "cannot_record": (107, "The site could not write its own book, so nothing was sent."),
+    "site_error": (199, "The site failed; its log has the story."),
+}

@@ -1,0 +1,60 @@
+"""Releases: everything that may ever leave a hospital is one of these values, and passes the door."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Which blocks this site can train, and at which weight level. Exact counts are not in it."""
+
+    site: str
+    levels: dict[str, float]
+    kind = "declaration"
+
+
+@dataclass(frozen=True)
+class Update:
+    """One round's contribution before clipping.
+
+    delta: (D,) float32, local minus global. weights: (D,) float32, the declared level of each parameter's block.
+    tallies: (K,) float64 of the model just received.
+    """
+
+    delta: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    tallies: NDArray[np.float64]
+    kind = "update"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A vector of sums: survey or evaluation. values: (K,) float64."""
+
+    values: NDArray[np.float64]
+    purpose: str
+    kind = "statistics"
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """Says that something was received, and nothing else."""
+
+    kind = "acknowledgement"
+
+
+Release = Declaration | Update | Statistics | Acknowledgement
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the site's own book keeps of a release."""
+
+    kind: str
+    round: int
+    bytes: int
+    sha256: str
+    details: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,135 @@
+"""A site at work: its settings, the plan it approved, its data on its device; warm between messages."""
+
+import logging
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from flwr.app import Context
+from torch import Tensor
+
+from client.config import SiteConfig, find_sites, load_site
+from client.data.table import SiteTable, load_table
+from client.device import pick_device
+from client.trainer import TrainingSet
+from common.errors import DataError, PlanError, Refusal
+from common.files import read_plan
+from common.model import Layout, Network, Normaliser, encode, weight_level
+from common.plan import Plan
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+
+
+@dataclass
+class Session:
+    """One site under one approved plan."""
+
+    config: SiteConfig
+    plan: Plan
+    _encoded: dict[bytes, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def table(self) -> SiteTable:
+        return load_table(self.config, self.plan)
+
+    @cached_property
+    def device(self) -> torch.device:
+        return pick_device(self.config.site.device)
+
+    @cached_property
+    def network(self) -> Network:
+        return Network(Layout(self.plan), self.device)
+
+    def rows(self, part: int) -> np.ndarray:
+        """Indices of the rows of one set; validation falls back to training rows where the plan keeps none apart."""
+        if part == VALIDATION and not (self.table.split == VALIDATION).any():
+            part = TRAIN
+        return np.flatnonzero(self.table.split == part)
+
+    def inputs(self, normaliser: Normaliser) -> Tensor:
+        """(rows, inputs) of the whole table on the device; made once per normaliser."""
+        key = normaliser.to_vector().tobytes()
+        if key not in self._encoded:
+            self._encoded.clear()
+            features = torch.from_numpy(self.table.features).to(self.device)
+            self._encoded[key] = encode(features, normaliser, self.plan)
+        return self._encoded[key]
+
+    def labels(self, normaliser: Normaliser) -> np.ndarray:
+        """(rows, T) float32; tasks that were left out count as unlabelled."""
+        return np.where(normaliser.task_available > 0, self.table.labels, np.float32(np.nan)).astype(np.float32)
+
+    def training_set(self, normaliser: Normaliser) -> TrainingSet:
+        """Training rows with at least one label. Raises Refusal `nothing_to_train` if there is none."""
+        labels = self.labels(normaliser)
+        chosen = self.rows(TRAIN)
+        chosen = chosen[~np.isnan(labels[chosen]).all(axis=1)]
+        if len(chosen) == 0:
+            raise Refusal("nothing_to_train", "no training row has a label of a task that takes part.")
+        index = torch.from_numpy(chosen).to(self.device)
+        return TrainingSet(self.inputs(normaliser)[index], torch.from_numpy(labels).to(self.device)[index])
+
+    @cached_property
+    def levels(self) -> dict[str, float]:
+        """Declared weight level of each block, from rounded square roots of row counts."""
+        cap = self.plan.aggregation.weight_row_cap
+        train = self.rows(TRAIN)
+        labelled = ~np.isnan(self.table.labels[train])
+        observed = ~np.isnan(self.table.features[train])
+        counts = [int(labelled.any(axis=1).sum()), *labelled.sum(axis=0).tolist(), *observed.sum(axis=0).tolist()]
+        names = Layout(self.plan).block_names
+        return {name: weight_level(count, row_cap=cap) for name, count in zip(names, counts, strict=True)}
+
+
+_sessions: dict[tuple[str, str], Session] = {}
+
+
+def open_session(context: Context) -> Session:
+    """The session that `context` belongs to; kept warm for the next message of the same site and plan.
+
+    Deployed: node config `site-config` names the site.toml. Under Flower's simulation engine the run config `sites`
+    names a folder of sites and `partition-id` counts them; a real node never reads that key.
+    Raises PlanError if the site's settings or its approved plan cannot be read.
+    """
+    config = _site_of(context)
+    if config.plan is None:
+        raise PlanError(f"{config.source}: key 'site.plan' is missing; it names the federation.toml approved here.")
+    plan = read_plan(config.plan)
+    key = (str(config.folder), plan.hash)
+    if key not in _sessions:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        _log_to(config.folder / "site.log", config.name)
+        _sessions[key] = Session(config, plan)
+    return _sessions[key]
+
+
+def close_sessions() -> None:
+    """Forget every warm session and close the sites' logs."""
+    _sessions.clear()
+    logger = logging.getLogger("consilium.site")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _site_of(context: Context) -> SiteConfig:
+    if "site-config" in context.node_config:
+        return load_site(Path(str(context.node_config["site-config"])))
+    if "partition-id" in context.node_config and "sites" in context.run_config:
+        sites = find_sites(Path(str(context.run_config["sites"])))
+        number = int(context.node_config["partition-id"])
+        if number >= len(sites):
+            raise DataError(f"{context.run_config['sites']}: {len(sites)} sites, but the engine asks for number {number}.")
+        return sites[number]
+    raise PlanError("node config 'site-config' is missing; it names this site's site.toml.")
+
+
+def _log_to(path: Path, site: str) -> None:
+    """The site's own log file: errors in full stay here."""
+    logger = logging.getLogger("consilium.site")
+    if not any(getattr(handler, "baseFilename", "") == str(path.resolve()) for handler in logger.handlers):
+        handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter(f"%(asctime)s {site} %(levelname)s %(message)s"))
+        logger.addHandler(handler)

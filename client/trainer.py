@@ -1,0 +1,145 @@
+"""Local training: the whole data set on the device, index batches, one flat parameter tensor.
+
+The optimiser's step is a handful of operations on that tensor. Rows of heads that a batch holds no label for keep their
+values bit for bit: with momentum or decay a zero gradient alone would still move them.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.losses import MultiTaskLoss, task_weights
+from common.model import Network, Normaliser
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A site's training rows on its device. inputs: (n, inputs). labels: (n, T), NaN where unlabelled."""
+
+    inputs: Tensor
+    labels: Tensor
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        return (~self.labels.isnan()).cpu().numpy()
+
+
+def batch_generator(seed: int, site: str, round_number: int, device: torch.device) -> torch.Generator:
+    """Source of batches and dropout masks of one site in one round.
+
+    These are not secrets and follow from the plan's seed, so that runs repeat and resume bit for bit. Whatever must be
+    secret (noise, masks, keys) never comes from here.
+    """
+    words = [seed, round_number, *site.encode()]
+    state = np.random.SeedSequence(words).generate_state(1, np.uint64)[0]
+    return torch.Generator(device=device).manual_seed(int(state >> 1))
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains one site's copy of the network for one round."""
+
+    network: Network
+    normaliser: Normaliser
+
+    @cached_property
+    def loss(self) -> MultiTaskLoss:
+        device = self.network.device
+        mean, std = self.normaliser.label_mean, self.normaliser.label_std
+        return MultiTaskLoss(self.network.layout, torch.from_numpy(mean).to(device), torch.from_numpy(std).to(device))
+
+    @cached_property
+    def _decay(self) -> Tensor:
+        """(D,) L2 penalty of each parameter: none on biases, the plan's constants over the rows of all sites."""
+        rules, layout = self.network.layout.plan.training, self.network.layout
+        decay = np.zeros(layout.parameters, dtype=np.float32)
+        for name, part in layout.split(decay).items():
+            if name.endswith("weight"):
+                part[:] = (rules.l2_linear if name.startswith("linear.") else rules.l2_network) / self.normaliser.rows
+        return torch.from_numpy(decay).to(self.network.device)
+
+    @cached_property
+    def _task_of_parameter(self) -> tuple[Tensor, Tensor]:
+        """(D,) index of the task whose head holds a parameter (0 for the encoder), and whether it is of the encoder."""
+        layout = self.network.layout
+        output = layout.output_of
+        task = np.where(output >= 0, layout.task_of_output[output], 0)
+        device = self.network.device
+        return torch.from_numpy(task).to(device), torch.from_numpy(output < 0).to(device)
+
+    def train(self, start: Float32, data: TrainingSet, *, generator: torch.Generator, rate: float) -> Float32:
+        """Parameters after the plan's local epochs from `start`, (D,) float32.
+
+        generator: source of batches and dropout. rate: step size of this round. Same arguments, same bits on one machine.
+        """
+        rules = self.network.layout.plan.training
+        device = self.network.device
+        anchor = torch.from_numpy(start).to(device)
+        theta = anchor.clone().requires_grad_(True)
+        weights = torch.from_numpy(task_weights(data.labelled)).to(device)
+        step = _Sgd(rate, rules.momentum) if rules.optimizer == "sgd" else _AdamW(rate)
+        rows = len(data.inputs)
+        for _ in range(rules.local_epochs):
+            order = torch.randperm(rows, generator=generator, device=device)
+            inputs, labels = data.inputs[order], data.labels[order]
+            movable, every = self._movable(labels, rules.batch_size)
+            for number, first in enumerate(range(0, rows, rules.batch_size)):
+                batch = slice(first, first + rules.batch_size)
+                logits = self.network.logits(theta, inputs[batch], dropout=generator)
+                (gradient,) = torch.autograd.grad(self.loss(logits, labels[batch], weights), theta)
+                with torch.no_grad():
+                    if rules.proximal_mu > 0.0:
+                        gradient = gradient + rules.proximal_mu * (theta - anchor)
+                    before = None if every[number] else theta.clone()
+                    step(theta, gradient, self._decay)
+                    if before is not None:
+                        theta.copy_(torch.where(movable[number], theta, before))
+        return theta.detach().cpu().numpy()
+
+    def _movable(self, labels: Tensor, batch_size: int) -> tuple[list[Tensor], list[bool]]:
+        """Per batch: (D,) which parameters it may move, and whether that is all of them (one copy to the host)."""
+        task, encoder = self._task_of_parameter
+        present = torch.stack([(~part.isnan()).any(dim=0) for part in labels.split(batch_size)])
+        every = present.all(dim=1).tolist()
+        return [row if full else row[task] | encoder for row, full in zip(present, every, strict=True)], every
+
+
+class _Sgd:
+    """Momentum SGD with L2 added to the gradient (Sutskever et al. 2013, as torch.optim.SGD computes it)."""
+
+    def __init__(self, rate: float, momentum: float) -> None:
+        self._rate, self._momentum = rate, momentum
+        self._velocity: Tensor | None = None
+
+    def __call__(self, theta: Tensor, gradient: Tensor, decay: Tensor) -> None:
+        gradient = torch.addcmul(gradient, decay, theta)
+        if self._velocity is None:
+            self._velocity = gradient
+        else:
+            self._velocity.mul_(self._momentum).add_(gradient)
+        theta.add_(self._velocity, alpha=-self._rate)
+
+
+class _AdamW:
+    """Adam with decoupled decay (Loshchilov and Hutter 2019), betas .9 and .999, epsilon 1e-8."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate, self._steps = rate, 0
+        self._first: Tensor | None = None
+        self._second: Tensor | None = None
+
+    def __call__(self, theta: Tensor, gradient: Tensor, decay: Tensor) -> None:
+        if self._first is None or self._second is None:
+            self._first, self._second = torch.zeros_like(theta), torch.zeros_like(theta)
+        self._steps += 1
+        self._first.lerp_(gradient, 0.1)
+        self._second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        corrected = (self._second / (1.0 - 0.999**self._steps)).sqrt_().add_(1e-8)
+        theta.mul_(1.0 - self._rate * decay)
+        theta.addcdiv_(self._first, corrected, value=-self._rate / (1.0 - 0.9**self._steps))

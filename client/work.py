@@ -1,0 +1,124 @@
+"""What a site does for each kind of message: read the request, compute, return a Release. The door sends it."""
+
+import json
+
+import numpy as np
+import torch
+
+from client.release import Acknowledgement, Declaration, Release, Statistics, Update
+from client.request import Request
+from client.session import TEST, TRAIN, VALIDATION, Session
+from client.trainer import Trainer, batch_generator
+from common.broadcast import Broadcast
+from common.errors import Refusal
+from common.evaluation import Evaluation
+from common.files import write_atomic
+from common.model import Normaliser
+from common.model_file import ModelFile
+from common.schedule import learning_rate
+from common.scores import exact_metrics, scores_of_logits, scores_of_oracle, task_columns
+from common.survey import SURVEY_BINS, Survey
+
+
+def declare(session: Session, request: Request) -> Release:
+    """Which blocks the site can train, and writes the data report into the site's folder."""
+    report = json.dumps(session.table.report.to_json(), indent=1).encode()
+    write_atomic(session.config.folder / "data_report.json", report)
+    return Declaration(session.config.name, session.levels)
+
+
+def survey(session: Session, request: Request) -> Release:
+    """Feature moments and histograms of the training rows, between the edges received."""
+    layout = Survey(session.plan)
+    numeric = len(layout.first_edges())
+    edges = request.vector.reshape(numeric, -1) if numeric else request.vector.reshape(0, SURVEY_BINS - 1)
+    if edges.shape[1] != SURVEY_BINS - 1:
+        raise Refusal("malformed_request", f"{edges.shape[1]} survey edges per feature instead of {SURVEY_BINS - 1}.")
+    rows = session.rows(TRAIN)
+    return Statistics(layout.of(session.table.features[rows], session.table.labels[rows], edges), "survey")
+
+
+def train(session: Session, request: Request) -> Release:
+    """One round: tallies of the model received on the validation rows, then local training."""
+    plan = session.plan
+    if not 1 <= request.round <= plan.training.rounds:
+        raise Refusal("malformed_request", f"round {request.round} of a plan with {plan.training.rounds} rounds.")
+    received, evaluation = _receive(session, request, final=False)
+    tallies = _evaluate(session, received, evaluation, VALIDATION)
+    generator = batch_generator(plan.seeds.training, session.config.name, request.round, session.device)
+    rate = learning_rate(plan.training, request.round)
+    trainer = Trainer(session.network, received.normaliser)
+    data = session.training_set(received.normaliser)
+    trained = trainer.train(received.parameters, data, generator=generator, rate=rate)
+    return Update(trained - received.parameters, _weights(session, received.normaliser), tallies)
+
+
+def evaluate(session: Session, request: Request) -> Release:
+    """Tallies of the model received: validation rows at stage 0, test rows from stage 1 on."""
+    final = request.stage > 0
+    received, evaluation = _receive(session, request, final=final)
+    return Statistics(_evaluate(session, received, evaluation, TEST if final else VALIDATION), "evaluation")
+
+
+def finish(session: Session, request: Request) -> Release:
+    """Keep model, normaliser and plan at the site, with the site's own results on its own test rows."""
+    received, _ = _receive(session, request, final=True)
+    available = received.normaliser.task_available > 0
+    left_out = tuple(t.name for t, present in zip(session.plan.tasks, available, strict=True) if not present)
+    model = ModelFile(session.plan, received.parameters, received.normaliser, left_out)
+    folder = session.config.folder
+    write_atomic(folder / "evaluation.json", json.dumps(_own_results(session, received), indent=1).encode())
+    write_atomic(folder / "model.safetensors", model.to_bytes())
+    return Acknowledgement()
+
+
+def _receive(session: Session, request: Request, *, final: bool) -> tuple[Broadcast, Evaluation]:
+    rules = session.plan.evaluation
+    bins = rules.histogram_bins if final else rules.round_bins
+    evaluation = Evaluation(session.plan, bins, final)
+    try:
+        layout = session.network.layout
+        received = Broadcast.from_vector(request.vector, layout, columns=evaluation.score_columns, bins=bins)
+    except ValueError as error:
+        raise Refusal("malformed_request", f"{error}.") from None
+    return received, evaluation
+
+
+def _scores(session: Session, received: Broadcast, rows: np.ndarray) -> np.ndarray:
+    index = torch.from_numpy(rows).to(session.device)
+    with torch.no_grad():
+        parameters = torch.from_numpy(received.parameters).to(session.device)
+        logits = session.network.logits(parameters, session.inputs(received.normaliser)[index])
+    return scores_of_logits(logits, received.normaliser, session.plan)
+
+
+def _evaluate(session: Session, received: Broadcast, evaluation: Evaluation, part: int) -> np.ndarray:
+    rows = session.rows(part)
+    labels = session.labels(received.normaliser)
+    oracle = scores_of_oracle(session.table.oracle[rows], session.plan) if evaluation.final else None
+    return evaluation.of(
+        _scores(session, received, rows), labels[rows], received.edges, oracle=oracle,
+        train_rows=(~np.isnan(labels[session.rows(TRAIN)])).sum(axis=0),
+    )
+
+
+def _weights(session: Session, normaliser: Normaliser) -> np.ndarray:
+    """(D,) float32: the declared level of each parameter's block; 0 where the federation left the block out."""
+    layout = session.network.layout
+    taking_part = np.concatenate([[1.0], normaliser.task_available, normaliser.available])
+    levels = np.array([session.levels[name] for name in layout.block_names]) * taking_part
+    return levels[layout.block_of].astype(np.float32)
+
+
+def _own_results(session: Session, received: Broadcast) -> dict[str, object]:
+    """Exact metrics on the site's own test rows; they stay in the site's folder."""
+    rows = session.rows(TEST)
+    scores, labels = _scores(session, received, rows), session.labels(received.normaliser)
+    judge = Evaluation(session.plan, session.plan.evaluation.histogram_bins, True)
+    trained_on = (~np.isnan(labels[session.rows(TRAIN)])).sum(axis=0)
+    results = {}
+    for i, (task, columns) in enumerate(zip(session.plan.tasks, task_columns(session.plan), strict=True)):
+        metrics = exact_metrics(scores[:, columns], labels[rows, i], task)
+        metrics |= {"train_n": int(trained_on[i]), "counted": judge.counted(metrics, int(trained_on[i]))}
+        results[task.name] = metrics
+    return {"site": session.config.name, "plan_hash": session.plan.hash, "tasks": results}

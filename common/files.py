@@ -1,0 +1,57 @@
+"""The one corner of `common` that touches files, because both sides need it: whole files or none.
+
+Everything else in this package is pure; a test reads the imports and says so.
+"""
+
+import os
+from pathlib import Path
+
+from common.errors import ConsiliumError, PlanError
+from common.plan import Plan, load_plan, plan_from_canonical
+
+
+def read_bytes(path: Path) -> bytes:
+    """Contents of `path`; raises ConsiliumError with one sentence if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConsiliumError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
+def read_plan(path: Path, *, overrides: tuple[str, ...] = ()) -> Plan:
+    """The plan in a federation.toml, or in the canonical JSON that a run writes. Raises ConsiliumError."""
+    data = read_bytes(path)
+    if path.suffix == ".json":
+        return plan_from_canonical(data, source=str(path))
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PlanError(f"{path}: not UTF-8 text, as TOML has to be.") from None
+    return load_plan(text, source=str(path), overrides=overrides)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that after a crash at any instant the old or the new contents are there, never a part.
+
+    Raises ConsiliumError, with the old file untouched and no temporary left, if the disk is full or read-only.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConsiliumError(f"{path}: cannot be written: {error.strerror or error}.") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

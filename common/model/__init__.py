@@ -1,0 +1,7 @@
+"""The shared multi-task model: input code, network, flat layout."""
+
+from common.model.code import Columns, Normaliser, encode
+from common.model.layout import LEVELS, Layout, weight_level
+from common.model.network import Network, initial_parameters
+
+__all__ = ["LEVELS", "Columns", "Layout", "Network", "Normaliser", "encode", "initial_parameters", "weight_level"]

@@ -1,0 +1,131 @@
+"""The input code: a row of raw features with gaps -> the numbers the network sees.
+
+Per feature: a clipped z-score, a piecewise-linear code at pooled quantiles (Gorishniy, Rubachev, Babenko 2022, "On
+embeddings for numerical features in tabular deep learning", eq. 1) for numeric ones, one-hot for categorical ones, and
+a mask that is 1 where the value is missing. A missing value is 0 everywhere else, which is the mean of the z-score.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.plan import Plan
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which input column belongs to which feature: [z | piecewise | one-hot | mask].
+
+    scaled: features with a z-score (numeric and binary), numeric: those with a piecewise code.
+    feature_of: (inputs,) index of the feature behind each input column. mask_of: (F,) column of each feature's mask.
+    """
+
+    features: int
+    bins: int
+    scaled: tuple[int, ...]
+    numeric: tuple[int, ...]
+    categories: tuple[tuple[int, int], ...]  # (feature, number of codes)
+
+    @staticmethod
+    def of(plan: Plan) -> "Columns":
+        kinds = [feature.kind for feature in plan.features]
+        return Columns(
+            features=len(kinds),
+            bins=plan.model.piecewise_bins,
+            scaled=tuple(i for i, kind in enumerate(kinds) if kind != "categorical"),
+            numeric=tuple(i for i, kind in enumerate(kinds) if kind == "numeric"),
+            categories=tuple((i, len(f.categories)) for i, f in enumerate(plan.features) if f.categories is not None),
+        )
+
+    @cached_property
+    def feature_of(self) -> NDArray[np.int64]:
+        piecewise = [i for i in self.numeric for _ in range(self.bins)]
+        one_hot = [i for i, count in self.categories for _ in range(count)]
+        return np.array([*self.scaled, *piecewise, *one_hot, *range(self.features)], dtype=np.int64)
+
+    @property
+    def inputs(self) -> int:
+        return len(self.feature_of)
+
+    @property
+    def mask_of(self) -> NDArray[np.int64]:
+        return np.arange(self.inputs - self.features, self.inputs)
+
+    def exclude(self, excluded: tuple[int, ...]) -> tuple[Float32, Float32]:
+        """(keep, add), each (inputs,): `x * keep + add` shows the features in `excluded` as missing."""
+        keep = np.ones(self.inputs, dtype=np.float32)
+        keep[np.isin(self.feature_of, excluded)] = 0.0
+        add = np.zeros(self.inputs, dtype=np.float32)
+        add[self.mask_of[list(excluded)]] = 1.0
+        return keep, add
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """What the survey found out about all sites together, and nothing about one of them.
+
+    mean, std: (F,) float32 in plan units. edges: (F, bins + 1) float32. available: (F,) float32, 0 for a feature that
+    was left out. label_mean, label_std: (T,) float32, of regression labels. task_available: (T,) float32, 0 for a task
+    that was left out. rows: training rows of all sites.
+    """
+
+    mean: Float32
+    std: Float32
+    edges: Float32
+    available: Float32
+    label_mean: Float32
+    label_std: Float32
+    task_available: Float32
+    rows: float
+
+    @staticmethod
+    def size(plan: Plan) -> int:
+        return len(plan.features) * (4 + plan.model.piecewise_bins) + 3 * len(plan.tasks) + 1
+
+    def to_vector(self) -> Float32:
+        of_features = (self.mean, self.std, self.edges.ravel(), self.available)
+        of_tasks = (self.label_mean, self.label_std, self.task_available)
+        return np.concatenate([*of_features, *of_tasks, np.array([self.rows])]).astype(np.float32)
+
+    @staticmethod
+    def from_vector(vector: Float32, plan: Plan) -> "Normaliser":
+        features, tasks, edges = len(plan.features), len(plan.tasks), plan.model.piecewise_bins + 1
+        cuts = np.cumsum([features, features, features * edges, features, tasks, tasks, tasks])
+        mean, std, flat, available, *of_tasks, rows = np.split(np.asarray(vector, dtype=np.float32), cuts)
+        label_mean, label_std, task_available = of_tasks
+        return Normaliser(
+            mean, std, flat.reshape(features, edges), available, label_mean, label_std, task_available, float(rows[0])
+        )
+
+
+def encode(features: Tensor, normaliser: Normaliser, plan: Plan) -> Tensor:
+    """The network's inputs, (n, inputs) float32, on the device of `features`.
+
+    features: (n, F) float32 in plan units, NaN where missing, categorical features as the index of their code.
+    """
+    columns, device = Columns.of(plan), features.device
+    scaled, numeric = list(columns.scaled), list(columns.numeric)
+    missing = features.isnan() | (torch.from_numpy(normaliser.available).to(device) == 0)
+    known = torch.where(missing, 0.0, features)
+    mean, std, edges = (torch.from_numpy(a).to(device) for a in (normaliser.mean, normaliser.std, normaliser.edges))
+    clip = plan.model.z_clip
+    z = ((known - mean) / std)[:, scaled].clamp(-clip, clip).masked_fill(missing[:, scaled], 0.0)
+    parts = [z]
+    if columns.bins and numeric:
+        low, high = edges[numeric, :-1], edges[numeric, 1:]
+        # Equal quantiles (a feature with few values) make the code a step: above the edge or not.
+        width = torch.maximum(high - low, 1e-6 * (1.0 + high.abs()))
+        code = ((known[:, numeric, None] - low) / width).clamp(0.0, 1.0)
+        parts.append(code.masked_fill(missing[:, numeric, None], 0.0).flatten(1))
+    for feature, count in columns.categories:
+        one_hot = torch.nn.functional.one_hot(known[:, feature].long().clamp(0, count - 1), count).float()
+        parts.append(one_hot.masked_fill(missing[:, feature, None], 0.0))
+    parts.append(missing.float())
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,109 @@
+"""Named tensors <-> one flat vector, and the blocks in which sites are averaged.
+
+A block is a group of parameters that a site either trains or cannot train: the shared encoder, one task's head with its
+linear path, or the encoder's input columns of one feature. Each site declares a weight level for each block.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.model.code import Columns
+from common.plan import Plan
+
+LEVELS = (0.0, 1 / 8, 1 / 4, 1 / 2, 1.0)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One named tensor and where it lies in the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything that follows from a plan alone about the flat parameter vector (D,)."""
+
+    plan: Plan
+
+    @cached_property
+    def columns(self) -> Columns:
+        return Columns.of(self.plan)
+
+    @cached_property
+    def outputs(self) -> int:
+        return sum(task.outputs for task in self.plan.tasks)
+
+    @cached_property
+    def task_of_output(self) -> NDArray[np.int64]:
+        """(outputs,) index of the task behind each output column."""
+        return np.repeat(np.arange(len(self.plan.tasks)), [task.outputs for task in self.plan.tasks])
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        widths = (self.columns.inputs, *self.plan.model.hidden)
+        shapes: list[tuple[str, tuple[int, ...]]] = []
+        for depth, (inside, outside) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            shapes += [(f"encoder.{depth}.weight", (outside, inside)), (f"encoder.{depth}.bias", (outside,))]
+        shapes += [("heads.weight", (self.outputs, widths[-1])), ("heads.bias", (self.outputs,))]
+        if self.plan.model.linear_path:
+            shapes.append(("linear.weight", (self.outputs, self.columns.inputs)))
+        result, start = [], 0
+        for name, shape in shapes:
+            result.append(Segment(name, shape, start))
+            start = result[-1].stop
+        return tuple(result)
+
+    @property
+    def parameters(self) -> int:
+        """D, the length of the flat vector."""
+        return self.segments[-1].stop
+
+    @cached_property
+    def block_names(self) -> tuple[str, ...]:
+        tasks = [f"task:{task.name}" for task in self.plan.tasks]
+        return ("shared", *tasks, *(f"input:{feature.name}" for feature in self.plan.features))
+
+    @cached_property
+    def block_of(self) -> NDArray[np.int64]:
+        """(D,) index into `block_names` of each parameter."""
+        first_input_block = 1 + len(self.plan.tasks)
+        result = np.zeros(self.parameters, dtype=np.int64)
+        for segment in self.segments:
+            part = result[segment.start : segment.stop].reshape(segment.shape)  # a view
+            if segment.name == "encoder.0.weight":
+                part[:] = first_input_block + self.columns.feature_of
+            elif segment.name.startswith(("heads.", "linear.")):
+                part[:] = (1 + self.task_of_output).reshape(-1, *[1] * (part.ndim - 1))
+        return result
+
+    @cached_property
+    def output_of(self) -> NDArray[np.int64]:
+        """(D,) output column whose row holds each parameter, -1 for the encoder."""
+        result = np.full(self.parameters, -1, dtype=np.int64)
+        for segment in self.segments:
+            if segment.name.startswith(("heads.", "linear.")):
+                part = result[segment.start : segment.stop].reshape(segment.shape)
+                part[:] = np.arange(self.outputs).reshape(-1, *[1] * (part.ndim - 1))
+        return result
+
+    def split(self, vector: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Named views into `vector`, (D,)."""
+        return {s.name: vector[s.start : s.stop].reshape(s.shape) for s in self.segments}
+
+
+def weight_level(rows: int, *, row_cap: int) -> float:
+    """A site's weight for a block: sqrt(rows / row_cap), at most 1, rounded in ratio to one of `LEVELS`."""
+    if rows <= 0:
+        return 0.0
+    exact = np.log2(min(1.0, np.sqrt(rows / row_cap)))
+    return float(2.0 ** max(-3, round(float(exact))))

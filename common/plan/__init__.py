@@ -1,0 +1,24 @@
+"""The plan: what a federation will compute, frozen, validated and hashed."""
+
+from common.plan.data import DataRules, Feature, SplitRules, Task
+from common.plan.load import apply_overrides, load_plan, plan_from_canonical, plan_from_dict
+from common.plan.plan import Plan
+from common.plan.rules import Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
+
+__all__ = [
+    "Aggregation",
+    "DataRules",
+    "Evaluation",
+    "Feature",
+    "Federation",
+    "ModelRules",
+    "Plan",
+    "Seeds",
+    "SplitRules",
+    "Task",
+    "Training",
+    "apply_overrides",
+    "load_plan",
+    "plan_from_canonical",
+    "plan_from_dict",
+]

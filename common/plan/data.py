@@ -1,0 +1,151 @@
+"""The data contract in a plan: rows, split, features and tasks."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from common.plan.base import Column, Fraction, Name, Section
+from common.plan.condition import Condition, parse_condition
+
+FeatureKind = Literal["numeric", "binary", "categorical"]
+TaskKind = Literal["binary", "multiclass", "regression"]
+Range = Annotated[tuple[float, float], Field(strict=False)]
+Codes = Annotated[tuple[float | str, ...], Field(strict=False)]
+Names = Annotated[tuple[Name, ...], Field(strict=False)]
+Columns = Annotated[tuple[Column, ...], Field(strict=False)]
+
+
+class DataRules(Section):
+    """`[data]`: what one row is."""
+
+    patient: Column = Field(description="Column that identifies the patient; all rows of one patient share a split.")
+    row: Column | None = Field(
+        default=None,
+        description="Column that identifies one row (a stay) where a patient has several. "
+        "Without it a patient has one row, and further rows of the same patient are dropped and counted.",
+    )
+    keep_rows: str | None = Field(
+        default=None, description="Only rows that meet this condition take part, e.g. 'has_vitals == 1'."
+    )
+
+    @property
+    def keep_condition(self) -> Condition | None:
+        return None if self.keep_rows is None else parse_condition(self.keep_rows, with_column=True)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ = self.keep_condition
+        return self
+
+
+class SplitRules(Section):
+    """`[split]`: who trains, who validates, who tests; by patient, with a keyed hash."""
+
+    salt: str = Field(
+        default="consilium",
+        min_length=1,
+        description="Key of the hash that assigns a patient to a set; the same at every site, "
+        "so one patient in two hospitals is never in two sets.",
+    )
+    train: Fraction = Field(default=0.65, description="Fraction of patients to train on.")
+    validation: Fraction = Field(
+        default=0.10, description="Fraction of patients for learning curves and choices; 0 uses the training rows."
+    )
+    test: Fraction = Field(default=0.25, description="Fraction of patients kept for the final evaluation.")
+    split_column: Column | None = Field(
+        default=None,
+        description="Column with 'train', 'validation' or 'test' for each row instead of the hash; rows where it is "
+        "empty take no part. Without 'validation' rows, train is divided train : validation by the hash.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"train + validation + test is {total:g}; it must be 1")
+        if self.train == 0.0 or self.test == 0.0:
+            raise ValueError("train and test must both be above 0")
+        return self
+
+
+class Feature(Section):
+    """`[[features]]`: one input column."""
+
+    name: Name = Field(description="Name of the column in the plan; a site maps its own column to it.")
+    kind: FeatureKind = Field(default="numeric", description="'numeric', 'binary' (0 or 1) or 'categorical'.")
+    unit: str = Field(default="1", min_length=1, description="Unit of the values, e.g. 'mm[Hg]'; '1' for none.")
+    analyte: str | None = Field(
+        default=None, description="Substance, e.g. 'glucose', where mg/dL and mmol/L are to be converted."
+    )
+    range: Range | None = Field(
+        default=None,
+        description="[low, high]: plausible values in `unit`; what lies outside is set to missing and counted. "
+        "Required for numeric features.",
+    )
+    categories: Codes | None = Field(
+        default=None, description="The codes of a categorical feature; another code is set to missing and counted."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.range is not None) != (self.kind == "numeric"):
+            raise ValueError(f"feature {self.name!r}: 'range' belongs to numeric features, and they need one")
+        if (self.categories is not None) != (self.kind == "categorical"):
+            raise ValueError(f"feature {self.name!r}: 'categories' belongs to categorical features, and they need it")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"feature {self.name!r}: 'range' must be [low, high] with low < high")
+        if self.categories is not None and (len(set(self.categories)) != len(self.categories) or not self.categories):
+            raise ValueError(f"feature {self.name!r}: 'categories' must be a list of different codes")
+        return self
+
+
+class Task(Section):
+    """`[[tasks]]`: one thing to predict."""
+
+    name: Name = Field(description="Name of the task in every table and file.")
+    kind: TaskKind = Field(default="binary", description="'binary', 'multiclass' or 'regression'.")
+    label: Column = Field(description="Column with the label; an empty cell is a row without this label.")
+    positive_when: str | None = Field(
+        default=None, description="Binary tasks: when a value counts as positive, e.g. '>= 2'. Without it: 0 or 1."
+    )
+    classes: Codes | None = Field(default=None, description="Multiclass tasks: the codes of the classes, in order.")
+    unit: str = Field(default="1", min_length=1, description="Regression tasks: unit of the label.")
+    range: Range | None = Field(
+        default=None, description="Regression tasks: [low, high] of plausible labels; outside is counted as unlabelled."
+    )
+    exclude: Names = Field(
+        default=(), description="Features that give this label away: masked as missing for this task only."
+    )
+    oracle: Columns = Field(
+        default=(),
+        description="Synthetic data only: the column with the true risk (multiclass: one per class), "
+        "to show the best result that any model could reach.",
+    )
+    description: str = Field(default="", description="One line in plain words for people who review the plan.")
+
+    @property
+    def positive_condition(self) -> Condition | None:
+        return None if self.positive_when is None else parse_condition(self.positive_when, with_column=False)
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the head: one per class for multiclass, else one."""
+        return len(self.classes) if self.classes is not None else 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        where = f"task {self.name!r}"
+        if self.positive_when is not None and self.kind != "binary":
+            raise ValueError(f"{where}: 'positive_when' belongs to binary tasks, this one is {self.kind}")
+        _ = self.positive_condition
+        if (self.classes is not None) != (self.kind == "multiclass"):
+            raise ValueError(f"{where}: 'classes' belongs to multiclass tasks, and they need it")
+        if self.classes is not None and (len(self.classes) < 3 or len(set(self.classes)) != len(self.classes)):
+            raise ValueError(f"{where}: 'classes' must name at least three different codes")
+        if (self.range is not None) != (self.kind == "regression"):
+            raise ValueError(f"{where}: 'range' belongs to regression tasks, and they need one")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"{where}: 'range' must be [low, high] with low < high")
+        if self.oracle and len(self.oracle) != self.outputs:
+            raise ValueError(f"{where}: 'oracle' must name {self.outputs} column(s), found {len(self.oracle)}")
+        return self

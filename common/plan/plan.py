@@ -1,0 +1,71 @@
+"""`Plan`: the whole federation.toml, cross-checked, with canonical bytes and a SHA-256."""
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from common.plan.base import Section
+from common.plan.data import DataRules, Feature, SplitRules, Task
+from common.plan.rules import Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
+
+
+class Plan(Section):
+    """What a federation computes. Two plans are the same exactly if their `hash` is."""
+
+    federation: Federation
+    data: DataRules
+    split: SplitRules = SplitRules()
+    features: Annotated[tuple[Feature, ...], Field(strict=False, min_length=1)]
+    tasks: Annotated[tuple[Task, ...], Field(strict=False, min_length=1)]
+    model: ModelRules = ModelRules()
+    training: Training = Training()
+    aggregation: Aggregation = Aggregation()
+    evaluation: Evaluation = Evaluation()
+    seeds: Seeds = Seeds()
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """UTF-8 JSON with sorted keys and no spaces: what the hash covers and what a site approves."""
+        content = self.model_dump(mode="json")
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of `canonical`, in hexadecimal."""
+        return hashlib.sha256(self.canonical).hexdigest()
+
+    @cached_property
+    def feature_index(self) -> dict[str, int]:
+        return {feature.name: index for index, feature in enumerate(self.features)}
+
+    def task(self, name: str) -> Task:
+        return next(task for task in self.tasks if task.name == name)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [feature.name for feature in self.features]
+        for what, listed in (("feature", names), ("task", [task.name for task in self.tasks])):
+            twice = sorted({name for name in listed if listed.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} {twice[0]!r} is defined twice; every {what} needs its own name")
+        labels = {task.label: task.name for task in self.tasks}
+        oracles = {column: task.name for task in self.tasks for column in task.oracle}
+        for name in names:
+            if name in labels:
+                raise ValueError(f"feature {name!r} is the label of task {labels[name]!r}; a label cannot be an input")
+            if name in oracles:
+                raise ValueError(f"feature {name!r} is the oracle of task {oracles[name]!r}; it cannot be an input")
+            if name in (self.data.patient, self.data.row, self.split.split_column):
+                raise ValueError(f"feature {name!r} is the patient, row or split column; it cannot be an input")
+        for task in self.tasks:
+            unknown = [name for name in task.exclude if name not in names]
+            if unknown:
+                raise ValueError(f"task {task.name!r}: 'exclude' names {unknown[0]!r}, which is no feature of this plan")
+            if set(names) <= set(task.exclude):
+                raise ValueError(f"task {task.name!r}: 'exclude' leaves it without any input")
+        if self.aggregation.min_task_sites > 1 and self.aggregation.min_sites < 2:
+            raise ValueError("aggregation: min_sites = 1 contradicts min_task_sites > 1; no task could be trained")
+        return self

@@ -1,0 +1,136 @@
+"""How a plan trains, sums and judges: the sections that are not about data."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from common.plan.base import Count, Fraction, Name, NonNegative, Positive, Section
+
+MEAN_STRATEGIES = ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad")
+ROBUST_STRATEGIES = ("fedmedian", "fedtrimmedavg", "krum")
+StrategyName = Literal[
+    "fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"
+]
+
+
+class Federation(Section):
+    """`[federation]`: the study."""
+
+    name: Name = Field(description="Short name of the study.")
+    title: str = Field(default="", description="One line for people.")
+
+
+class ModelRules(Section):
+    """`[model]`: shared encoder, linear path, heads."""
+
+    hidden: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
+        default=(32,), description="Widths of the shared ReLU encoder's layers."
+    )
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.3, description="Dropout after each layer.")
+    linear_path: bool = Field(default=True, description="Add a linear path from the inputs to every output.")
+    piecewise_bins: Annotated[int, Field(ge=0, le=32)] = Field(
+        default=4, description="Bins of the piecewise-linear code of numeric features at pooled quantiles; 0 for none."
+    )
+    z_clip: Positive = Field(default=3.0, description="Standardised values are clipped to plus or minus this.")
+
+
+class Training(Section):
+    """`[training]`: what a site does in a round."""
+
+    rounds: Count = Field(default=30, description="Federated rounds.")
+    local_epochs: Count = Field(default=2, description="Passes over a site's training rows in one round.")
+    batch_size: Count = Field(default=32, description="Rows per step.")
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="'sgd' with momentum, or 'adamw'.")
+    learning_rate: Positive = Field(default=0.03, description="Step size in round 1.")
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="How the step size falls over rounds: 'cosine' or 'constant'."
+    )
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.9, description="Momentum of 'sgd'.")
+    l2_linear: NonNegative = Field(
+        default=30.0, description="L2 penalty on the linear path, divided by the training rows of all sites."
+    )
+    l2_network: NonNegative = Field(
+        default=8.0, description="L2 penalty on encoder and heads, divided by the training rows of all sites."
+    )
+    proximal_mu: NonNegative = Field(
+        default=0.0, description="FedProx: weight of the squared distance to the model received."
+    )
+
+
+class Aggregation(Section):
+    """`[aggregation]`: how updates become one step."""
+
+    strategy: StrategyName = Field(
+        default="fedavg", description="The flwr.serverapp strategy that applies the summed step."
+    )
+    secure: bool = Field(
+        default=False, description="Secure sums. Not in this version yet: true is refused, never ignored."
+    )
+    clip_norm: Positive = Field(default=0.5, description="Largest L2 norm of a site's update; longer ones are scaled.")
+    weight_row_cap: Count = Field(
+        default=1000,
+        description="Rows at which a site's weight for a block is 1; below, sqrt(rows / cap) rounded to "
+        "1/8, 1/4, 1/2 or 1, so that exact counts never travel.",
+    )
+    min_sites: Count = Field(default=2, description="A round needs this many sites, or the run stops resumably.")
+    min_task_sites: Count = Field(
+        default=2, description="A task or feature that fewer sites hold is left out, and the report says so."
+    )
+    round_timeout_s: Positive = Field(default=600.0, description="Seconds to wait for the sites in one exchange.")
+    server_learning_rate: Positive | None = Field(
+        default=None, description="Step of fedavgm (default 1), fedadam, fedyogi (0.01) and fedadagrad (0.03)."
+    )
+    server_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.9, description="Momentum of fedavgm.")
+    beta_1: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.9, description="First-moment decay of fedadam "
+                                                            "and fedyogi.")
+    beta_2: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.99, description="Second-moment decay of fedadam "
+                                                            "and fedyogi.")
+    tau: Positive = Field(default=1e-3, description="Adaptivity floor of fedadam, fedyogi and fedadagrad.")
+    trim: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(
+        default=0.34, description="Share that fedtrimmedavg cuts off at each end."
+    )
+    malicious_sites: Annotated[int, Field(ge=0)] = Field(default=0, description="Sites that krum assumes dishonest.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.secure and self.strategy in ROBUST_STRATEGIES:
+            raise ValueError(
+                f"strategy {self.strategy!r} needs each site's own update, which secure = true hides; "
+                f"choose secure = false or one of {', '.join(MEAN_STRATEGIES)}"
+            )
+        if self.secure:
+            raise ValueError("secure = true is not available in this version; set secure = false to run with plain "
+                             "sums, where the coordinator sees each site's update")
+        return self
+
+
+class Evaluation(Section):
+    """`[evaluation]`: how the model is judged."""
+
+    histogram_bins: Annotated[int, Field(ge=8, le=4096)] = Field(
+        default=256, description="Bins of the summed score histograms behind pooled AUROC, AUPRC and calibration."
+    )
+    round_bins: Annotated[int, Field(ge=8, le=4096)] = Field(
+        default=64, description="The same for the learning curve that travels with each round's update."
+    )
+    calibration_groups: Annotated[int, Field(ge=2, le=100)] = Field(
+        default=10, description="Groups of equal size in the calibration figure."
+    )
+    min_test_rows: Count = Field(
+        default=5, description="A site with fewer labelled test rows is not in the per-site mean."
+    )
+    min_train_rows: Count = Field(
+        default=20, description="A site with fewer labelled training rows is not in the per-site mean."
+    )
+
+
+class Seeds(Section):
+    """`[seeds]`: everything random in a simulation follows from these; `--seed N` sets both."""
+
+    split: Annotated[int, Field(ge=0)] = Field(default=0, description="Seed of the split into sets.")
+    training: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Seed of the starting point, of batches and of dropout."
+    )
+
+
+__all__ = ["Aggregation", "Evaluation", "Federation", "Fraction", "ModelRules", "Seeds", "Training"]

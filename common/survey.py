@@ -1,0 +1,130 @@
+"""The survey: sums over sites from which the pooled normaliser and input code follow, in two passes.
+
+Pass 1 counts values in equal bins over each feature's plausible range; pass 2 counts them again in bins that hold about
+equal shares of pass 1, so that quantiles are sharp wherever the values lie. Both are one vector per site that is added.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.histogram import histogram, quantiles, refine
+from common.model.code import Columns, Normaliser
+from common.plan import Plan
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+SURVEY_BINS = 128
+_OUTER_QUANTILE = 0.005  # the end points of the piecewise code; the outermost values are left to the clip
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Layout of a survey vector: rows; count, sum, sum of squares per feature; histograms; label sums.
+
+    Values of numeric features and regression labels enter as (value - low) / (high - low) of the plan's range, so each
+    row adds at most 1 to any entry.
+    """
+
+    plan: Plan
+
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns.of(self.plan)
+
+    @cached_property
+    def _range(self) -> tuple[Float64, Float64]:
+        """(low, span) of each feature, (F,); binary and categorical ones count from 0 in steps of 1."""
+        ranges = [feature.range or (0.0, 1.0) for feature in self.plan.features]
+        low, high = np.array(ranges, dtype=np.float64).T
+        return low, high - low
+
+    @cached_property
+    def _label_range(self) -> tuple[Float64, Float64]:
+        low, high = np.array([task.range or (0.0, 1.0) for task in self.plan.tasks], dtype=np.float64).T
+        return low, high - low
+
+    @property
+    def size(self) -> int:
+        features, numeric = len(self.plan.features), len(self._columns.numeric)
+        return 1 + 3 * features + numeric * SURVEY_BINS + 3 * len(self.plan.tasks)
+
+    def first_edges(self) -> Float32:
+        """(numeric features, SURVEY_BINS - 1) inner edges of pass 1, in scaled values: equal bins."""
+        inner = np.arange(1, SURVEY_BINS, dtype=np.float32) / SURVEY_BINS
+        return np.tile(inner, (len(self._columns.numeric), 1))
+
+    def of(self, features: Float32, labels: Float32, edges: Float32) -> Float64:
+        """One site's survey vector, (size,), of its training rows.
+
+        features: (n, F), labels: (n, T), both float32 in plan units with NaN for missing.
+        """
+        low, span = self._range
+        scaled = (features - low) / span
+        scaled[:, [index for index, _ in self._columns.categories]] *= 0.0  # codes have no mean
+        known = ~np.isnan(features)
+        filled = np.where(known, scaled, 0.0)
+        counts = [
+            histogram(filled[known[:, feature], feature].astype(np.float32), edges[row])
+            for row, feature in enumerate(self._columns.numeric)
+        ]
+        regression = np.array([task.kind == "regression" for task in self.plan.tasks])
+        label_low, label_span = self._label_range
+        labelled = ~np.isnan(labels) & regression
+        label = np.where(labelled, (labels - label_low) / label_span, 0.0)
+        parts = [known.sum(0), filled.sum(0), (filled**2).sum(0), *counts]
+        parts += [labelled.sum(0), label.sum(0), (label**2).sum(0)]
+        return np.concatenate([[len(features)], *parts]).astype(np.float64)
+
+    def _parts(self, total: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+        """(rows, feature sums (3, F), histograms (numeric, bins), label sums (3, T))"""
+        features, tasks = len(self.plan.features), len(self.plan.tasks)
+        rows, moments, counts, labels = np.split(total, [1, 1 + 3 * features, len(total) - 3 * tasks])
+        return rows, moments.reshape(3, features), counts.reshape(-1, SURVEY_BINS), labels.reshape(3, tasks)
+
+    def second_edges(self, total: Float64) -> Float32:
+        """Inner edges of pass 2 from the sum of pass 1."""
+        _, _, counts, _ = self._parts(total)
+        limits = np.linspace(0.0, 1.0, SURVEY_BINS + 1)
+        refined = [refine(limits, row, bins=SURVEY_BINS) for row in counts]
+        return np.array(refined, dtype=np.float32).reshape(-1, SURVEY_BINS - 1)
+
+    def missing(self, total: Float64) -> dict[str, float]:
+        """Pooled share of training rows in which each feature is missing."""
+        rows, moments, _, _ = self._parts(total)
+        shares = 1.0 - moments[0] / max(float(rows[0]), 1.0)
+        return {feature.name: float(share) for feature, share in zip(self.plan.features, shares, strict=True)}
+
+    def normaliser(self, total: Float64, edges: Float32, *, features: list[bool], tasks: list[bool]) -> Normaliser:
+        """The pooled normaliser from the sum of pass 2 and its edges; `features` and `tasks` say which take part."""
+        rows, (count, first, second), counts, labels = self._parts(total)
+        low, span = self._range
+        mean, std = _moments(count, first, second)
+        at = np.linspace(0.0, 1.0, self.plan.model.piecewise_bins + 1)
+        at = np.clip(at, _OUTER_QUANTILE, 1.0 - _OUTER_QUANTILE)
+        quantile = np.tile(at, (len(low), 1))
+        for row, feature in enumerate(self._columns.numeric):
+            limits = np.concatenate([[0.0], edges[row].astype(np.float64), [1.0]])
+            quantile[feature] = quantiles(limits, counts[row], at)
+        label_low, label_span = self._label_range
+        label_mean, label_std = _moments(*labels)
+        return Normaliser(
+            mean=(low + mean * span).astype(np.float32),
+            std=(std * span).astype(np.float32),
+            edges=(low[:, None] + quantile * span[:, None]).astype(np.float32),
+            available=np.array(features, dtype=np.float32),
+            label_mean=(label_low + label_mean * label_span).astype(np.float32),
+            label_std=(label_std * label_span).astype(np.float32),
+            task_available=np.array(tasks, dtype=np.float32),
+            rows=float(rows[0]),
+        )
+
+
+def _moments(count: Float64, first: Float64, second: Float64) -> tuple[Float64, Float64]:
+    """Mean and standard deviation from sums; 0 and 1 where nothing was seen or nothing varies."""
+    rows = np.maximum(count, 1.0)
+    mean = first / rows
+    std = np.sqrt(np.maximum(second / rows - mean**2, 0.0))
+    return np.where(count > 0, mean, 0.0), np.where(std > 1e-6, std, 1.0)

@@ -1,0 +1,42 @@
+"""The `consilium` command. Every error a person can cause ends here as one sentence and exit status 2."""
+
+import os
+import sys
+
+# Before Flower or Ray is imported: a hospital's machine calls no telemetry or update host.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import typer
+from rich.console import Console
+
+from client.cli import predict, site_app
+from common.errors import ConsiliumError
+from experiments.public_data import data_app
+from experiments.run_cli import demo, simulate, synthetic
+from server.cli import plan_app
+
+app = typer.Typer(
+    help="Hospitals train one multi-task model together; no patient record leaves a hospital.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)
+app.command()(demo)
+app.command()(simulate)
+app.command()(predict)
+app.command()(synthetic)
+app.add_typer(plan_app, name="plan")
+app.add_typer(site_app, name="site")
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Entry point of the `consilium` command."""
+    try:
+        app()
+    except ConsiliumError as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped. A run that had begun can go on with --resume.", style="yellow")
+        sys.exit(130)

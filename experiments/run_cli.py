@@ -1,0 +1,83 @@
+"""`consilium demo`, `simulate` and `synthetic`: federations in one process. Heavy imports wait until they are needed."""
+
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for the result, the model and the report.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Sets seeds.split and seeds.training.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="section.key=value", help="Change one setting of the plan.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last finished round in --out.")]
+
+
+def demo(
+    out: Out = Path("runs/demo"), seed: Annotated[int, typer.Option("--seed", min=0)] = 0, settings: Settings = None
+) -> None:
+    """Three simulated hospitals train one model for six tasks; about a minute, then open the report."""
+    from client.config import find_sites
+    from client.data.synthetic import hospitals, write_hospitals
+    from common.files import read_plan
+    from experiments.simulate import empty_folder
+
+    with as_file(files("experiments") / "demo.toml") as path:
+        plan = read_plan(path, overrides=_overrides(settings, seed))
+    empty_folder(out)
+    data = out.with_name(out.name + "-hospitals")
+    write_hospitals(empty_folder(data), hospitals(3), seed=seed)
+    _run_and_show(plan, find_sites(data), out, resume=False)
+
+
+def simulate(
+    federation: Annotated[Path, typer.Argument(help="The plan, a federation.toml.")],
+    sites: Annotated[Path, typer.Option("--sites", help="Folder with one table or one site.toml per site.")],
+    out: Out = Path("runs/latest"),
+    seed: Seed = None,
+    settings: Settings = None,
+    resume: Resume = False,
+) -> None:
+    """Run a federation over the tables in a folder, each as one virtual site."""
+    from client.config import find_sites
+    from common.files import read_plan
+
+    plan = read_plan(federation, overrides=_overrides(settings, seed))
+    _run_and_show(plan, find_sites(sites), out, resume=resume)
+
+
+def synthetic(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the hospitals, one sub-folder each.")],
+    sites: Annotated[int, typer.Option("--sites", min=1, help="How many hospitals.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    patients: Annotated[int | None, typer.Option("--patients", min=1, help="Patients at each hospital.")] = None,
+    hourly: Annotated[bool, typer.Option("--hourly", help="Also write hourly sequences.")] = False,
+) -> None:
+    """Write synthetic hospitals with known true risks (see docs/synthetic.md), and the plan that fits them."""
+    from client.data.synthetic import hospitals, write_hospitals
+    from common.errors import RunError
+    from common.files import write_atomic
+
+    if out.exists() and any(out.iterdir()):
+        raise RunError(f"{out}: this folder is not empty; choose another --out.")
+    write_hospitals(out, hospitals(sites, seed, patients=patients), seed=seed, hourly=hourly)
+    write_atomic(out / "federation.toml", (files("experiments") / "demo.toml").read_bytes())
+    Console().print(f"{sites} hospitals in {out}; try: consilium simulate {out}/federation.toml --sites {out}")
+
+
+def _overrides(settings: list[str] | None, seed: int | None) -> tuple[str, ...]:
+    seeds = () if seed is None else (f"seeds.split={seed}", f"seeds.training={seed}")
+    return (*seeds, *(settings or ()))
+
+
+def _run_and_show(plan: Any, sites: Any, out: Path, *, resume: bool) -> None:
+    from experiments.simulate import simulate as run
+    from server.terminal import Progress, result_table
+
+    console = Console()
+    with Progress(console) as progress:
+        result = run(plan, sites, out, resume=resume, listeners=(progress,))
+    console.print(result_table(result))
+    console.print(f"Report: {out / 'report.html'}   Result: {out / 'result.json'}   Model: {out / 'model.safetensors'}")

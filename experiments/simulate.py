@@ -1,0 +1,92 @@
+"""A federation in one process: virtual sites, the real apps, the real door. Behind `consilium simulate` and `demo`."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from client.app import app
+from client.config import SiteConfig, virtual_site, write_site_toml
+from client.data.table import load_table
+from client.session import close_sessions
+from common.errors import RunError
+from common.plan import Plan
+from server.inprocess import InProcessGrid
+from server.journal import PLAN, Journal, Listener
+from server.result import RESULT
+from server.run import run
+
+SITES = "sites"
+
+
+def simulate(
+    plan: Plan, sites: Iterable[SiteConfig], out: Path, *, resume: bool = False, listeners: tuple[Listener, ...] = ()
+) -> dict[str, Any]:
+    """Run `plan` over `sites` in this process and return the result, which is also in `out`/result.json.
+
+    Each virtual site gets its own folder `out`/sites/NAME with a site.toml, its approved plan, its book and its results.
+    Raises PlanError and DataError before anything is written, RunError and TooFewSites afterwards.
+    """
+    configs = list(sites)
+    if len(configs) < plan.aggregation.min_sites:
+        raise RunError(
+            f"{len(configs)} site(s) found, the plan's aggregation.min_sites is {plan.aggregation.min_sites}."
+        )
+    for config in configs:
+        load_table(config, plan)  # every site's data are checked before a folder is claimed
+    if resume and (out / RESULT).exists() and (out / PLAN).exists() and (out / PLAN).read_bytes() == plan.canonical:
+        return dict(json.loads((out / RESULT).read_bytes()))
+    journal = Journal(out, plan, resume=resume, listeners=listeners)
+    prepared = prepare_sites(plan, configs, out)
+    torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
+    close_sessions()
+    grid = InProcessGrid(app, [{"site-config": str(path)} for path in prepared.values()])
+    try:
+        return run(plan, grid, journal, wanted_sites=len(prepared), site_files=lambda: read_site_files(prepared))
+    finally:
+        close_sessions()
+
+
+def prepare_sites(plan: Plan, configs: Iterable[SiteConfig], out: Path) -> dict[str, Path]:
+    """Site name -> its site.toml in `out`/sites, each with `out`/plan.json as the plan it approved."""
+    result = {}
+    for config in configs:
+        path = out / SITES / config.name / "site.toml"
+        result[config.name] = write_site_toml(virtual_site(config, plan=out / PLAN), path).source
+    return dict(sorted(result.items()))
+
+
+def read_site_files(sites: dict[str, Path]) -> dict[str, Any]:
+    """What a simulation may read and a coordinator may not: each site's report, evaluation and book."""
+    result = {}
+    for name, toml in sites.items():
+        folder = toml.parent
+        if not (folder / "evaluation.json").exists():
+            continue  # the site failed before the end and is named in the event log
+        report = json.loads((folder / "data_report.json").read_text())
+        entries = [json.loads(line) for line in (folder / "releases.jsonl").read_text().splitlines()]
+        # A resumed run may have released a round twice; the model was made of the last one.
+        norms = {e["round"]: e["details"] for e in entries if e["kind"] == "update"}
+        result[name] = {
+            "evaluation": json.loads((folder / "evaluation.json").read_text()),
+            "data": {
+                "rows": report["rows"],
+                "patients": report["patients"],
+                **report["rows_by_set"],
+                "missing": {feature["name"]: feature["missing"] for feature in report["features"]},
+            },
+            "norms": [
+                {"round": number, "before": d["norm_before_clip"], "after": d["norm_after_clip"]}
+                for number, d in sorted(norms.items())
+            ],
+        }
+    return result
+
+
+def empty_folder(folder: Path) -> Path:
+    """`folder`, without what an earlier demo left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,30 @@
+"""`consilium plan …`: what a coordinator does with a federation.toml before anyone else sees it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+plan_app = typer.Typer(help="Look at a plan.", no_args_is_help=True)
+
+
+@plan_app.callback()
+def _group() -> None:
+    """Keeps `show` a command of its own while it is the only one."""
+
+
+@plan_app.command("show")
+def show(
+    file: Annotated[Path, typer.Argument(help="A federation.toml.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value")] = None,
+) -> None:
+    """Say in plain words what will run, and what will leave each site."""
+    from common.files import read_plan
+    from common.plan.describe import describe
+
+    console = Console(soft_wrap=True)
+    for heading, lines in describe(read_plan(file, overrides=tuple(settings or ()))):
+        console.print(f"[bold]{heading}[/bold]")
+        for line in lines:
+            console.print(f"  {line}", markup=False, highlight=False)

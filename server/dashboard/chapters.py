@@ -1,0 +1,132 @@
+"""One chapter per task: its measures, learning curve, hospitals and calibration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.dashboard.charts import Charts
+from server.dashboard.figures import learning_curve, reliability, site_scores
+from server.dashboard.markup import Markup, el, join
+from server.dashboard.scores import NAMES, mapping, score_of
+from server.dashboard.wording import DASH, amount, at_most, count, fraction, number, title_of
+
+
+def chapters(result: Mapping[str, Any], charts: Charts) -> Markup:
+    """All tasks, in the order of the result."""
+    tasks = mapping(result, "tasks")
+    return el(
+        "section",
+        el("h2", "Task by task"),
+        *(_chapter(index, name, task, result, charts) for index, (name, task) in enumerate(tasks.items(), start=1)),
+        id="tasks",
+    )
+
+
+def _chapter(index: int, name: str, task: Mapping[str, Any], result: Mapping[str, Any], charts: Charts) -> Markup:
+    score = score_of(task)
+    lower = " Lower is better." if score.measure == "mae" else ""
+    panels = [
+        charts.place(
+            learning_curve(result.get("history") or [], name, task),
+            title="Learning",
+            caption=f"{score.name} of the validation patients, by round.{lower}",
+        ),
+        charts.place(site_scores(task), title="Hospitals", caption=_sites_caption(task)),
+        charts.place(reliability(task), title="Calibration", caption=_calibration_caption(task)),
+    ]
+    return el(
+        "article",
+        el("h3", title_of(name), el("code", name)),
+        el("p", task["description"], class_="text") if task.get("description") else None,
+        _measures(task),
+        el("div", *panels, class_="panels") if any(panels) else None,
+        _site_table(task),
+        id=f"task-{index}",
+    )
+
+
+def _measures(task: Mapping[str, Any]) -> Markup:
+    rows: list[tuple[str, Mapping[str, Any]]] = [
+        ("Per-site mean", mapping(task, "per_site_mean")),
+        ("Pooled", mapping(task, "pooled")),
+    ]
+    if mapping(task, "auroc_histogram"):
+        rows.append(("From histograms", mapping(task, "auroc_histogram")))
+    best = {measure: task[f"oracle_{measure}"] for measure in NAMES if f"oracle_{measure}" in task}
+    rows += [("Best possible", best)] if best else []
+    columns = [measure for measure in NAMES if any(measure in values for _, values in rows)]
+    extra = [key for key in ("n", "positives") if any(key in values for _, values in rows)]
+    head = [el("th", "")] + [el("th", label, class_="n") for label in [*(NAMES[each] for each in columns), *extra]]
+    body = [
+        el(
+            "tr",
+            el("th", label, scope="row"),
+            *(el("td", _value(task, each, values), class_="n") for each in columns),
+            *(el("td", count(values[each]) if each in values else "", class_="n") for each in extra),
+        )
+        for label, values in rows
+        if values
+    ]
+    table = el("table", el("thead", el("tr", *head)), el("tbody", *body), class_="measures")
+    return el("div", table, _histogram_note(task), class_="scroll")
+
+
+def _value(task: Mapping[str, Any], measure: str, values: Mapping[str, Any]) -> Markup | str:
+    value = number(values.get(measure))
+    if value is None:
+        return ""
+    shown = amount(value, str(task.get("unit") or "")) if measure == "mae" else fraction(value)
+    return el("data", shown, value=repr(value))
+
+
+def _histogram_note(task: Mapping[str, Any]) -> Markup | None:
+    merged = mapping(task, "auroc_histogram")
+    bound, bins = number(merged.get("bound")), number(merged.get("bins"))
+    if bound is None or bins is None:
+        return None
+    words = f"Histograms: {count(bins)} summed score bins and no single prediction; within {at_most(bound)} of exact."
+    return el("p", words, class_="note")
+
+
+def _site_table(task: Mapping[str, Any]) -> Markup | None:
+    sites = mapping(task, "per_site")
+    if not sites:
+        return None
+    columns = [measure for measure in NAMES if any(measure in entry for entry in sites.values())]
+    extra = [key for key in ("train_n", "n", "positives") if any(key in entry for entry in sites.values())]
+    labels = {"train_n": "training rows", "n": "test rows", "positives": "positives"}
+    head = [el("th", "Hospital")]
+    head += [
+        el("th", label, class_="n") for label in [*(NAMES[each] for each in columns), *(labels[key] for key in extra)]
+    ]
+    body = [
+        el(
+            "tr",
+            el(
+                "th",
+                name,
+                el("small", "not counted in the mean") if not entry.get("counted", True) else None,
+                scope="row",
+            ),
+            *(el("td", _value(task, each, entry) or DASH, class_="n") for each in columns),
+            *(el("td", count(entry.get(key)), class_="n") for key in extra),
+        )
+        for name, entry in sites.items()
+    ]
+    table = el("table", el("thead", el("tr", *head)), el("tbody", *body), class_="measures")
+    return el("details", el("summary", "Every hospital in numbers"), el("div", table, class_="scroll"))
+
+
+def _sites_caption(task: Mapping[str, Any]) -> Markup:
+    score = score_of(task)
+    start = "Bars begin at chance. " if score.measure == "auroc" else "Lower is better. "
+    pale = any(not entry.get("counted", True) for entry in mapping(task, "per_site").values())
+    return join(f"{start}Test patients.", " Pale: not counted in the mean." if pale else None)
+
+
+def _calibration_caption(task: Mapping[str, Any]) -> str:
+    found = mapping(task, "calibration")
+    error, bound = number(found.get("ece")), number(found.get("bound"))
+    if error is None:
+        return "On the line, a predicted risk is the observed one."
+    within = f", within {at_most(bound)} of exact" if bound is not None else ""
+    return f"Expected calibration error (ECE) {fraction(error)}{within}. On the line, a predicted risk is the observed one."

@@ -1,0 +1,73 @@
+"""result.json: what a run came to, in the schema of docs/result.md."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from common.broadcast import Broadcast
+from common.files import write_atomic
+from common.model import Layout, Normaliser
+from common.model_file import ModelFile
+from common.plan import Plan
+from server.journal import RunState
+
+RESULT, MODEL = "result.json", "model.safetensors"
+
+
+def assemble(plan: Plan, state: RunState, *, secure: bool, sites: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The result of a finished run.
+
+    sites: site -> {"data": .., "evaluation": .., "norms": ..} from the sites' own files, which only a simulation can
+    read; a deployed coordinator has none, and the result then holds no site's figures.
+    """
+    facts, own = state.facts, sites or {}
+    layout = Layout(plan)
+    result = {
+        "schema": "consilium/result/1",
+        "federation": plan.federation.name,
+        "title": plan.federation.title,
+        "plan_hash": plan.hash,
+        "seed": plan.seeds.training,
+        "seeds": plan.seeds.model_dump(),
+        "secure": secure,
+        "strategy": plan.aggregation.strategy,
+        "clip_norm": plan.aggregation.clip_norm,
+        "rounds": state.round,
+        "parameters": layout.parameters,
+        "bytes_up_per_site_per_round": facts.get("bytes_up", 0),
+        "bytes_down_per_site_per_round": _bytes_down(plan, state),
+        "seconds": round(facts.get("seconds", 0.0), 3),
+        "site_count": len(facts["sites"]),
+        "sites": {site: files["data"] | {"norms": files["norms"]} for site, files in own.items()},
+        "left_out": facts["left_out"],
+        "missing": facts["missing"],
+        "history": facts["history"],
+        "tasks": {},
+    }
+    for task in plan.tasks:
+        if task.name in facts["left_out"]["tasks"]:
+            continue
+        entry = dict(facts["tasks"][task.name])
+        oracle = entry.pop("oracle", {})
+        entry |= {f"oracle_{name}": oracle[name] for name in ("auroc", "mae") if name in oracle}
+        entry |= {"kind": task.kind, "description": task.description, "unit": task.unit}
+        entry["per_site"] = {site: files["evaluation"]["tasks"][task.name] for site, files in own.items()}
+        result["tasks"][task.name] = entry
+    return result
+
+
+def _bytes_down(plan: Plan, state: RunState) -> int:
+    normaliser = Normaliser.from_vector(state.arrays["normaliser"], plan)
+    return int(Broadcast(state.arrays["parameters"], normaliser, state.arrays["edges"]).to_vector().nbytes)
+
+
+def write_model(plan: Plan, state: RunState, folder: Path) -> None:
+    """Write model.safetensors: parameters, normaliser and plan."""
+    normaliser = Normaliser.from_vector(state.arrays["normaliser"], plan)
+    left_out = tuple(state.facts["left_out"]["tasks"])
+    write_atomic(folder / MODEL, ModelFile(plan, state.arrays["parameters"], normaliser, left_out).to_bytes())
+
+
+def write_result(result: dict[str, Any], folder: Path) -> None:
+    """Write result.json; it comes last, so its presence says that the run is complete."""
+    write_atomic(folder / RESULT, json.dumps(result, indent=1, allow_nan=False).encode())

@@ -1,0 +1,173 @@
+"""What a person sees in the terminal: the table of results, and `Progress`, which listens to a run's events.
+
+Everything written here is plain ASCII; names from a plan are shown as they are where the terminal can, otherwise with
+question marks in place of what it cannot.
+"""
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from server.dashboard.scores import Score, mapping, score_of
+from server.dashboard.wording import count, duration, number
+
+
+def result_table(result: Mapping[str, Any], *, encoding: str | None = None) -> Table:
+    """One row per task: per-site mean, pooled, best possible and test rows; left-out tasks with their reason.
+
+    encoding: of the stream that the table is printed to; standard output's by default.
+    """
+    encoding = encoding or sys.stdout.encoding or "ascii"
+    table = Table(title=_plain(str(result.get("title") or result.get("federation") or "Result"), encoding))
+    table.title_justify = "left"
+    table.add_column("Task")
+    table.add_column("Measure")
+    for column in ("Per-site mean", "Pooled", "Best possible", "n"):
+        table.add_column(column, justify="right")
+    for name, task in mapping(result, "tasks").items():
+        score = score_of(task)
+        values = (_value(score, value) for value in (score.per_site_mean, score.pooled, score.best))
+        rows = "-" if score.rows is None else count(score.rows)
+        table.add_row(*(Text(_plain(cell, encoding)) for cell in (name, score.name, *values, rows)))
+    for name, reason in mapping(mapping(result, "left_out"), "tasks").items():
+        cells = (Text(_plain(name, encoding)), Text(_plain(f"left out: {reason}", encoding)))
+        table.add_row(*cells, "-", "-", "-", "-", style="dim")
+    return table
+
+
+class Progress:
+    """Listens to a run's events: a live bar on a terminal, one plain line per phase and tenth of the rounds elsewhere.
+
+    Events that it does not know are ignored. Use it as a context manager, or call `close`, so that a run that ends
+    early leaves the terminal as it was.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._bar: Bar | None = None
+        self._bar_task = TaskID(0)
+        self._last_tenth = -1
+        self._seconds: list[float] = []
+        self._failed: set[tuple[str, object]] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Show one event, a dictionary whose "event" names its kind."""
+        show = {
+            "run_started": self._run_started,
+            "left_out": self._left_out,
+            "survey": self._survey,
+            "round": self._round,
+            "site_failed": self._site_failed,
+            "evaluation": self._evaluation,
+            "finished": self._finished,
+        }.get(str(event.get("event")))
+        if show is not None:
+            show(event)
+
+    def close(self) -> None:
+        """Stop the live bar, if there is one; what was printed stays."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _run_started(self, event: Mapping[str, Any]) -> None:
+        self.close()
+        self._last_tenth, self._seconds, self._failed = -1, [], set()
+        sites, tasks = len(event.get("sites") or []), len(event.get("tasks") or [])
+        rounds = int(number(event.get("rounds")) or 0)
+        self._line(
+            f"{event.get('federation', 'run')}: {_many(sites, 'site')}, {_many(tasks, 'task')}, {_many(rounds, 'round')}"
+        )
+
+    def _left_out(self, event: Mapping[str, Any]) -> None:
+        for kind, key in (("task", "tasks"), ("feature", "features")):
+            for name, reason in mapping(event, key).items():
+                self._line(f"left out: {kind} {name} ({reason})")
+
+    def _survey(self, event: Mapping[str, Any]) -> None:
+        rows = number(event.get("rows"))
+        self._line("survey" if rows is None else f"survey: {_many(int(rows), 'row')}")
+
+    def _round(self, event: Mapping[str, Any]) -> None:
+        done, rounds = int(number(event.get("round")) or 0), int(number(event.get("rounds")) or 0)
+        for site, code in mapping(event, "failed").items():
+            self._site_failed({"site": site, "round": done, "code": code})
+        self._seconds.append(number(event.get("seconds")) or 0.0)
+        remaining = sum(self._seconds) / len(self._seconds) * max(0, rounds - done)
+        eta = f"ETA {duration(remaining)}" if remaining >= 1 else ""
+        auroc = _mean_auroc(event)
+        if self._console.is_terminal:
+            self._advance(done, rounds, auroc, eta)
+            return
+        tenth = 10 * done // rounds if rounds else done
+        if tenth > self._last_tenth:
+            self._last_tenth = tenth
+            parts = [f"round {done}/{rounds}", _many(int(number(event.get("sites")) or 0), "site")]
+            self._line(", ".join([*parts, *filter(None, (auroc, _norms(event), eta))]))
+
+    def _site_failed(self, event: Mapping[str, Any]) -> None:
+        site, when = str(event.get("site")), event.get("round")
+        # A run may report a failure twice: by itself, and in the entry of its round.
+        if (site, when) not in self._failed:
+            self._failed.add((site, when))
+            self._line(f"round {when}: {site} failed ({event.get('code')})")
+
+    def _evaluation(self, event: Mapping[str, Any]) -> None:
+        self.close()
+        self._line("evaluation")
+
+    def _finished(self, event: Mapping[str, Any]) -> None:
+        self.close()
+        seconds = number(event.get("seconds"))
+        self._line("finished" if seconds is None else f"finished in {duration(seconds)}")
+
+    def _advance(self, done: int, rounds: int, auroc: str, eta: str) -> None:
+        if self._bar is None:
+            columns = (TextColumn("round {task.completed:.0f}/{task.total:.0f}"), BarColumn())
+            self._bar = Bar(*columns, TextColumn("{task.description}", markup=False), console=self._console)
+            self._bar_task = self._bar.add_task("", total=rounds)
+            self._bar.start()
+        self._bar.update(self._bar_task, completed=done, description="  ".join(filter(None, (auroc, eta))))
+
+    def _line(self, text: str) -> None:
+        self._console.print(Text(_plain(text, self._console.encoding)), soft_wrap=True)
+
+
+def _mean_auroc(event: Mapping[str, Any]) -> str:
+    values = [number(scores.get("auroc")) for scores in mapping(event, "tasks").values() if isinstance(scores, Mapping)]
+    known = [value for value in values if value is not None]
+    return f"mean AUROC {sum(known) / len(known):.3f}" if known else ""
+
+
+def _norms(event: Mapping[str, Any]) -> str:
+    before, after = number(event.get("norm_before_clip")), number(event.get("norm_after_clip"))
+    return "" if before is None or after is None else f"update norm {before:.2f} -> {after:.2f}"
+
+
+def _value(score: Score, value: float | None) -> str:
+    return "-" if value is None else score.text(value)
+
+
+def _many(amount: int, noun: str) -> str:
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def _plain(text: str, encoding: str) -> str:
+    """`text` as `encoding` can hold it, on one line and without control characters, which could move the cursor."""
+    visible = "".join(letter if letter.isprintable() else " " for letter in text)
+    return visible.encode(encoding, errors="replace").decode(encoding)
