@@ -17,7 +17,7 @@ from common.model import Normaliser
 from common.model_file import ModelFile
 from common.schedule import learning_rate
 from common.scores import exact_metrics, scores_of_logits, scores_of_oracle, task_columns
-from common.survey import SURVEY_BINS, Survey
+from common.survey import Survey
 
 
 def declare(session: Session, request: Request) -> Release:
@@ -30,10 +30,10 @@ def declare(session: Session, request: Request) -> Release:
 def survey(session: Session, request: Request) -> Release:
     """Feature moments and histograms of the training rows, between the edges received."""
     layout = Survey(session.plan)
-    numeric = len(layout.first_edges())
-    edges = request.vector.reshape(numeric, -1) if numeric else request.vector.reshape(0, SURVEY_BINS - 1)
-    if edges.shape[1] != SURVEY_BINS - 1:
-        raise Refusal("malformed_request", f"{edges.shape[1]} survey edges per feature instead of {SURVEY_BINS - 1}.")
+    shape = layout.first_edges().shape
+    if request.vector.size != shape[0] * shape[1]:
+        raise Refusal("malformed_request", f"{request.vector.size} survey edges instead of {shape[0] * shape[1]}.")
+    edges = request.vector.reshape(shape)
     rows = session.rows(TRAIN)
     return Statistics(layout.of(session.table.features[rows], session.table.labels[rows], edges), "survey")
 

@@ -3,6 +3,7 @@
 Everything else in this package is pure; a test reads the imports and says so.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise ConsiliumError(f"{path}: cannot be written: {error.strerror or error}.") from None
 
 

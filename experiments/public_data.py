@@ -28,7 +28,7 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class _DataSet:
-    """rows: file -> data rows. labels: column -> (labelled rows, rows above 0). folders: where DIR may hold the files."""
+    """rows: file -> data rows. labels: column -> (labelled rows, rows above 0). folders: where the files may be."""
 
     patient: str
     columns: int

@@ -1,6 +1,7 @@
 """A federation in one process: virtual sites, the real apps, the real door. Behind `consilium simulate` and `demo`."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,7 @@ def simulate(
         return dict(json.loads((out / RESULT).read_bytes()))
     journal = Journal(out, plan, resume=resume, listeners=listeners)
     prepared = prepare_sites(plan, configs, out)
+    logging.getLogger("flwr").setLevel(logging.WARNING)  # its own line per aggregation would bury the progress
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
     close_sessions()
     grid = InProcessGrid(app, [{"site-config": str(path)} for path in prepared.values()])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
@@ -25,20 +26,23 @@ def result_table(result: Mapping[str, Any], *, encoding: str | None = None) -> T
     encoding: of the stream that the table is printed to; standard output's by default.
     """
     encoding = encoding or sys.stdout.encoding or "ascii"
-    table = Table(title=_plain(str(result.get("title") or result.get("federation") or "Result"), encoding))
-    table.title_justify = "left"
-    table.add_column("Task")
-    table.add_column("Measure")
+    omitted = mapping(mapping(result, "left_out"), "tasks")
+    table = Table(
+        title=Text(_plain(str(result.get("title") or result.get("federation") or "Result"), encoding), style="bold"),
+        caption=Text("\n".join(_plain(f"left out: {name} ({reason})", encoding) for name, reason in omitted.items())),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    # Folded, never cut: an ellipsis is not ASCII, and two long names could look the same.
+    table.add_column("Task", overflow="fold")
     for column in ("Per-site mean", "Pooled", "Best possible", "n"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for name, task in mapping(result, "tasks").items():
         score = score_of(task)
-        values = (_value(score, value) for value in (score.per_site_mean, score.pooled, score.best))
-        rows = "-" if score.rows is None else count(score.rows)
-        table.add_row(*(Text(_plain(cell, encoding)) for cell in (name, score.name, *values, rows)))
-    for name, reason in mapping(mapping(result, "left_out"), "tasks").items():
-        cells = (Text(_plain(name, encoding)), Text(_plain(f"left out: {reason}", encoding)))
-        table.add_row(*cells, "-", "-", "-", "-", style="dim")
+        mean, *others = (_value(score, value) for value in (score.per_site_mean, score.pooled, score.best))
+        cells = (name, f"{score.name} {mean}", *others, "-" if score.rows is None else count(score.rows))
+        table.add_row(*(Text(_plain(cell, encoding)) for cell in cells))
     return table
 
 
@@ -88,11 +92,12 @@ class Progress:
     def _run_started(self, event: Mapping[str, Any]) -> None:
         self.close()
         self._last_tenth, self._seconds, self._failed = -1, [], set()
-        sites, tasks = len(event.get("sites") or []), len(event.get("tasks") or [])
-        rounds = int(number(event.get("rounds")) or 0)
-        self._line(
-            f"{event.get('federation', 'run')}: {_many(sites, 'site')}, {_many(tasks, 'task')}, {_many(rounds, 'round')}"
+        counts = (
+            _many(len(event.get("sites") or []), "site"),
+            _many(len(event.get("tasks") or []), "task"),
+            _many(int(number(event.get("rounds")) or 0), "round"),
         )
+        self._line(f"{event.get('federation', 'run')}: {', '.join(counts)}")
 
     def _left_out(self, event: Mapping[str, Any]) -> None:
         for kind, key in (("task", "tasks"), ("feature", "features")):

@@ -106,7 +106,7 @@ def check_names(config: SiteConfig, plan: Plan) -> None:
 def locate(config: SiteConfig, file: Path, header: list[str], needs: Iterable[Need]) -> dict[str, int]:
     """Key of each need -> position of its column in `header`; a need that the file lacks is left out.
 
-    Raises DataError for a column that occurs twice and for one that [columns] names but the file lacks.
+    Raises DataError for a column that occurs twice.
     """
     found: dict[str, int] = {}
     for need in needs:
@@ -115,8 +115,6 @@ def locate(config: SiteConfig, file: Path, header: list[str], needs: Iterable[Ne
             if header.count(column) > 1:
                 raise DataError(f"{file}: column {column!r} occurs {header.count(column)} times in the header.")
             found[need.key] = header.index(column)
-        elif column and need.name in config.columns:
-            raise missing_column(config, file, header, need)
     return found
 
 
@@ -137,6 +135,21 @@ def missing_column(config: SiteConfig, file: Path, header: list[str], need: Need
         if need.role == "feature":
             cure += f', or {need.name} = "" if this site does not record it'
     return DataError(f"{file}: column {column!r}, {describe(need)}, is missing{hint}; {cure}.")
+
+
+def check_mapped_labels(config: SiteConfig, plan: Plan, found: Iterable[object]) -> None:
+    """Raise PlanError if [columns] names a label's column that none of the site's tables has.
+
+    found: the keys that were read from all tables together. A label that [columns] does not name may be absent.
+    """
+    keys = set(found)
+    for need in label_needs(plan):
+        column = config.columns.get(need.name, "").strip()
+        if column and need.key not in keys:
+            raise PlanError(
+                f"{config.source}: [columns] {need.name} = {column!r}: no table of this site has that column; "
+                f'write {need.name} = "" if this site does not record it.'
+            )
 
 
 def describe(need: Need) -> str:

@@ -123,7 +123,7 @@ def _csv_table(file: Path, data: SiteData, positions: list[int]) -> pa.Table:
     if ragged:
         raise DataError(
             f"{file}: {len(ragged)} row(s) have another number of values than the {len(names)} columns of the header "
-            f"(the first has {ragged[0]}); check quotation marks, and 'separator' under [data], found {data.separator!r}."
+            f"(the first has {ragged[0]}); check quotation marks and 'separator' under [data], {data.separator!r} now."
         )
     return table
 

@@ -8,6 +8,7 @@ import pandas as pd
 from client.config import SiteConfig
 from client.data.columns import (
     Need,
+    check_mapped_labels,
     check_names,
     label_need,
     label_needs,
@@ -52,6 +53,7 @@ def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
     frame = _read(config, [*row_needs(plan), *label_needs(plan)])
     rows_read = len(frame)
     frame, unmatched = join_labels(frame, config, plan)
+    check_mapped_labels(config, plan, frame.columns)
     rows = select_rows(frame, config, plan)
     features = [clean_feature(feature, rows.frame, config) for feature in plan.features]
     labels = [clean_label(task, rows.frame, config) for task in plan.tasks]

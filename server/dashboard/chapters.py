@@ -6,7 +6,7 @@ from typing import Any
 from server.dashboard.charts import Charts
 from server.dashboard.figures import learning_curve, reliability, site_scores
 from server.dashboard.markup import Markup, el, join
-from server.dashboard.scores import NAMES, mapping, score_of
+from server.dashboard.scores import NAMES, history_of, mapping, score_of
 from server.dashboard.wording import DASH, amount, at_most, count, fraction, number, title_of
 
 
@@ -26,7 +26,7 @@ def _chapter(index: int, name: str, task: Mapping[str, Any], result: Mapping[str
     lower = " Lower is better." if score.measure == "mae" else ""
     panels = [
         charts.place(
-            learning_curve(result.get("history") or [], name, task),
+            learning_curve(history_of(result), name, task),
             title="Learning",
             caption=f"{score.name} of the validation patients, by round.{lower}",
         ),
@@ -126,7 +126,8 @@ def _sites_caption(task: Mapping[str, Any]) -> Markup:
 def _calibration_caption(task: Mapping[str, Any]) -> str:
     found = mapping(task, "calibration")
     error, bound = number(found.get("ece")), number(found.get("bound"))
+    line = "On the line, a predicted risk is the observed one."
     if error is None:
-        return "On the line, a predicted risk is the observed one."
+        return line
     within = f", within {at_most(bound)} of exact" if bound is not None else ""
-    return f"Expected calibration error (ECE) {fraction(error)}{within}. On the line, a predicted risk is the observed one."
+    return f"Expected calibration error (ECE) {fraction(error)}{within}. {line}"

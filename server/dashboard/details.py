@@ -7,7 +7,7 @@ from typing import Any
 from server.dashboard.charts import Charts
 from server.dashboard.markup import Markup, el, join
 from server.dashboard.run_figures import MOST_FEATURES, failures, missing_values, norms_by_round, norms_by_site
-from server.dashboard.scores import mapping
+from server.dashboard.scores import history_of, mapping
 from server.dashboard.wording import count, number, rounds_text, size, title_of
 
 
@@ -26,13 +26,11 @@ def boundary(result: Mapping[str, Any]) -> Markup:
         else "Unmasked: the coordinator could read each hospital's numbers"
     )
     inside = _points(records, "Labels and predictions of single patients", "Updates as they were before clipping")
-    outside = _points(update + clipped, "Sums: counts, moments and score histograms", masked)
+    outside = _points(update + clipped, "Tallies: counts, moments and score histograms", masked)
     return el(
         "section",
         el("h2", "What left each hospital"),
-        el(
-            "div", el("div", el("h3", "Stayed inside"), inside), el("div", el("h3", "Went out"), outside), class_="wall"
-        ),
+        el("div", _side("Stayed inside", inside), _side("Went out", outside), class_="wall"),
         el("p", _traffic(result), class_="text"),
         id="privacy",
     )
@@ -89,7 +87,7 @@ def left_out(result: Mapping[str, Any], charts: Charts) -> Markup:
         for name, reason in mapping(omitted, key).items()
     ]
     failed: dict[tuple[str, str], list[int]] = {}
-    for entry in result.get("history") or []:
+    for entry in history_of(result):
         for site, code in mapping(entry, "failed").items():
             failed.setdefault((site, str(code)), []).append(int(entry["round"]))
     rows = [
@@ -146,6 +144,10 @@ def _traffic(result: Mapping[str, Any]) -> str:
         )
     sentences.append("Clipping bounds what one hospital contributes; it is not by itself a guarantee of privacy.")
     return " ".join(sentences)
+
+
+def _side(title: str, points: Markup) -> Markup:
+    return el("div", el("h3", title), points)
 
 
 def _points(*items: str) -> Markup:

@@ -1,6 +1,5 @@
 """`write_report`: result.json as one self-contained HTML page that works without any network."""
 
-import os
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
@@ -12,6 +11,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from common.errors import RunError
+from common.files import write_atomic
 from server.dashboard.chapters import chapters
 from server.dashboard.charts import Charts
 from server.dashboard.details import boundary, data, left_out, provenance, training
@@ -24,23 +24,10 @@ SCHEMA = "consilium/result/1"
 def write_report(result: Mapping[str, Any], path: Path) -> None:
     """Write the page of `result` (docs/result.md) to `path`, whole or not at all.
 
-    Raises RunError if `result` has another schema, or if the file cannot be written; what was at `path` is then
-    still there.
+    Raises RunError if `result` has another schema, and ConsiliumError if the file cannot be written; what was at
+    `path` is then still there.
     """
-    content = page(result).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        reason = error.strerror or type(error).__name__
-        raise RunError(
-            f"{path}: the report could not be written ({reason}); the result itself is not affected"
-        ) from error
+    write_atomic(path, page(result).encode())
 
 
 def page(result: Mapping[str, Any]) -> str:

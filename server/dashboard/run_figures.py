@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from server.dashboard.plot import ROW_PX, Figure, figure, level, note, rounds_axis, rows_axis, text
-from server.dashboard.scores import mapping
+from server.dashboard.plot import ROW_PX, Figure, Trace, figure, level, note, rounds_axis, rows_axis, text
+from server.dashboard.scores import history_of, mapping
 from server.dashboard.wording import number, percent, shorten
 
 MOST_FEATURES = 60
@@ -21,7 +21,7 @@ _LEGEND = {
 
 def norms_by_round(result: Mapping[str, Any]) -> Figure | None:
     """The mean update norm of each round before and after clipping; each site before clipping as a thin line."""
-    lines = [
+    lines: list[Trace] = [
         {
             "x": [point["round"] for point in points],
             "y": [point["before"] for point in points],
@@ -38,9 +38,7 @@ def norms_by_round(result: Mapping[str, Any]) -> Figure | None:
         ("norm_before_clip", "before clipping", "--ink"),
         ("norm_after_clip", "after clipping", "--accent"),
     ):
-        points = [
-            (entry["round"], entry[key]) for entry in result.get("history") or [] if number(entry.get(key)) is not None
-        ]
+        points = [(entry["round"], entry[key]) for entry in history_of(result) if number(entry.get(key)) is not None]
         if points:
             means += 1
             lines.append(
@@ -147,6 +145,7 @@ def missing_values(result: Mapping[str, Any]) -> Figure | None:
         "ygap": 2,
         "text": [["" if cell is None else percent(cell) for cell in row] for row in cells],
         "texttemplate": "%{text}" if few else "",
+        "textfont": {"color": "--ink"},
         "customdata": [[f"{text(feature)}, {text(name)}" for name in columns] for feature in features],
         "hovertemplate": "%{customdata}: %{text} missing<extra></extra>",
         "hoverongaps": False,
@@ -179,9 +178,7 @@ def missing_values(result: Mapping[str, Any]) -> Figure | None:
 def failures(result: Mapping[str, Any]) -> Figure | None:
     """A cross for each round in which a site failed."""
     crosses = [
-        (name, entry["round"], code)
-        for entry in result.get("history") or []
-        for name, code in mapping(entry, "failed").items()
+        (name, entry["round"], code) for entry in history_of(result) for name, code in mapping(entry, "failed").items()
     ]
     if not crosses:
         return None
@@ -194,7 +191,7 @@ def failures(result: Mapping[str, Any]) -> Figure | None:
         "text": [f"{text(name)}: {text(code)}" for name, _, code in crosses],
         "hovertemplate": "round %{x}, %{text}<extra></extra>",
     }
-    rounds = [entry["round"] for entry in result["history"]]
+    rounds = [entry["round"] for entry in history_of(result)]
     return figure([marks], height=30 * len(names) + 70, x=rounds_axis(rounds), y=rows_axis(names))
 
 

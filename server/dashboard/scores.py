@@ -63,3 +63,8 @@ def mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """`parent[key]` if it is an object, otherwise an empty one: every part of a result may be absent."""
     value = parent.get(key)
     return value if isinstance(value, Mapping) else {}
+
+
+def history_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries of `history` that say which round they are of."""
+    return [entry for entry in result.get("history") or [] if number(entry.get("round")) is not None]

@@ -1,6 +1,5 @@
 """Synthetic hospitals on disk: files repeat byte for byte, and hospitals really differ."""
 
-import tomllib
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -11,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.config import load_site
-from client.data.columns import check_names
+from client.config import find_sites, load_site
 from client.data.synthetic import DEFAULT_HOSPITALS, generate, generate_hourly, hospitals, true_risks, write_hospitals
 from client.data.synthetic.recording import OBSERVABLES, VITALS
+from client.data.table import load_table
 from common.errors import DataError
 from common.plan import load_plan
-from common.units import convert
 
 SHARED = (
     "hypertension",
@@ -27,13 +25,14 @@ SHARED = (
     "length_of_stay_days",
     "triage_level",
 )
+SMALL = hospitals(3, patients=(1200, 800, 600))
 PLAN = load_plan((files("experiments") / "demo.toml").read_text(), source="demo.toml")
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("hospitals")
-    write_hospitals(root, DEFAULT_HOSPITALS, 5, hourly=True)
+    write_hospitals(root, SMALL, 5, hourly=True)
     return root
 
 
@@ -42,10 +41,10 @@ def _own(root: Path, name: str) -> pd.DataFrame:
 
 
 def test_same_seed_same_bytes_and_hourly_values_change_nothing_else(written, tmp_path):
-    write_hospitals(tmp_path / "again", DEFAULT_HOSPITALS, 5, hourly=True)
-    write_hospitals(tmp_path / "short", DEFAULT_HOSPITALS, 5)
-    write_hospitals(tmp_path / "other", DEFAULT_HOSPITALS, 6)
-    for hospital in DEFAULT_HOSPITALS:
+    write_hospitals(tmp_path / "again", SMALL, 5, hourly=True)
+    write_hospitals(tmp_path / "short", SMALL, 5)
+    write_hospitals(tmp_path / "other", SMALL, 6)
+    for hospital in SMALL:
         for file in ("patients.csv", "site.toml", "hourly.csv.gz"):
             first = (written / hospital.name / file).read_bytes()
             assert (tmp_path / "again" / hospital.name / file).read_bytes() == first
@@ -56,7 +55,7 @@ def test_same_seed_same_bytes_and_hourly_values_change_nothing_else(written, tmp
 
 
 def test_hospitals_write_in_their_own_units_and_names(written):
-    north, harbour, valley = (_own(written, hospital.name) for hospital in DEFAULT_HOSPITALS)
+    north, harbour, valley = (_own(written, hospital.name) for hospital in SMALL)
     assert 110 < north["sbp"].median() < 145
     assert 15 < valley["systolic_bp"].median() < 20
     assert 36 < north["temperature_c"].median() < 38
@@ -68,26 +67,30 @@ def test_hospitals_write_in_their_own_units_and_names(written):
 
 
 @pytest.mark.parametrize("hospital", [*DEFAULT_HOSPITALS, *hospitals(6, 1)[3:]], ids=lambda hospital: hospital.name)
-def test_file_read_back_in_plan_units_is_the_record_behind_the_true_risk(hospital, tmp_path):
+def test_site_loads_as_the_record_behind_the_true_risk(hospital, tmp_path):
     write_hospitals(tmp_path, [hospital], 5)
     cohort = generate(hospital, 5)
-    site = tomllib.loads((tmp_path / hospital.name / "site.toml").read_text())
-    own = _own(tmp_path, hospital.name)
-    assert own.index.duplicated().sum() > 0
-    own = own[~own.index.duplicated()]
-    for feature in PLAN.features:
-        column = site.get("columns", {}).get(feature.name, feature.name)
-        if feature.kind != "numeric" or not column:
-            continue
-        unit = site.get("units", {}).get(feature.name, feature.unit)
-        values = convert(own[column].to_numpy(dtype=float), unit, feature.unit, analyte=feature.analyte)
-        plausible = np.where((values >= feature.range[0]) & (values <= feature.range[1]), values, np.nan)
-        expected = cohort.table[feature.name].to_numpy()
-        wrong = np.isnan(plausible) & ~np.isnan(expected)
-        assert wrong.mean() < 0.01
-        assert wrong.any() == (feature.name in ("heart_rate", "systolic_bp", "temperature_c", "weight_kg"))
-        np.testing.assert_allclose(plausible[~wrong], expected[~wrong], rtol=1e-9)
     pd.testing.assert_frame_equal(true_risks(cohort.complete), cohort.truth)
+    loaded = load_table(load_site(tmp_path / hospital.name), PLAN)
+    assert loaded.patients.tolist() == cohort.table.index.tolist()
+    assert len(_own(tmp_path, hospital.name)) > len(cohort.table)
+    for position, feature in enumerate(PLAN.features):
+        expected = cohort.table[feature.name]
+        if feature.categories is not None:
+            expected = expected.map({code: index for index, code in enumerate(feature.categories)})
+        found, expected = loaded.features[:, position], expected.to_numpy(dtype=float)
+        mistyped = np.isnan(found) & ~np.isnan(expected)
+        assert mistyped.mean() < 0.01
+        assert mistyped.any() == (feature.name in ("heart_rate", "systolic_bp", "temperature_c", "weight_kg"))
+        np.testing.assert_allclose(found[~mistyped], expected[~mistyped], rtol=1e-6)
+    oracles = iter(loaded.oracle.T)
+    for position, task in enumerate(PLAN.tasks):
+        expected = cohort.labels.get(task.name, pd.Series(np.nan, cohort.table.index)).to_numpy(dtype=float)
+        found = loaded.labels[:, position] + (1.0 if task.kind == "multiclass" else 0.0)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        for column in task.oracle:
+            truth = cohort.truth[column].to_numpy() if task.name in cohort.labels else np.nan
+            np.testing.assert_allclose(next(oracles), np.broadcast_to(truth, len(expected)), rtol=1e-6, atol=1e-6)
 
 
 def test_labels_per_hospital(written):
@@ -96,7 +99,7 @@ def test_labels_per_hospital(written):
         assert sum(task in tasks for tasks in labelled.values()) in (2, 3)
     assert [name for name, tasks in labelled.items() if "readmission_30d" in tasks] == ["harbour"]
     assert len({frozenset(tasks) for tasks in labelled.values()}) == 3
-    for hospital in DEFAULT_HOSPITALS:
+    for hospital in SMALL:
         own, cohort = _own(written, hospital.name), generate(hospital, 5)
         present = {task.name for task in PLAN.tasks if hospital.columns.get(task.label, task.label) in own}
         assert present == labelled[hospital.name] == set(cohort.labels)
@@ -136,10 +139,7 @@ def test_plan_and_sites_fit_together(written):
     assert [column for task in PLAN.tasks for column in task.oracle] == [
         column for task in PLAN.tasks for column in truth if column.startswith(f"true_risk_{task.name}")
     ]
-    for hospital in DEFAULT_HOSPITALS:
-        config = load_site(written / hospital.name)
-        assert config.name == hospital.name
-        check_names(config, PLAN)
+    assert [site.name for site in find_sites(written)] == ["harbour", "north", "valley"]
 
 
 @pytest.mark.parametrize("hospital", DEFAULT_HOSPITALS, ids=lambda hospital: hospital.name)

@@ -1,8 +1,11 @@
 """The report page: complete, escaped, offline, robust to missing parts, and written whole or not at all."""
 
+import errno
 import json
 import os
-import random
+from base64 import b64encode
+from copy import deepcopy
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,23 +13,11 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from common.errors import RunError
-from server.dashboard import report
+from common.errors import ConsiliumError, RunError
+from server.dashboard.charts import Charts
 from server.dashboard.report import page, write_report
 
 SAMPLE = Path(__file__).with_name("sample_result.json")
-MANY_TASKS = {
-    "hypertension": ("binary", "Hypertension at discharge, from vital signs and laboratory values."),
-    "diabetes": ("binary", "Type 2 diabetes on the problem list."),
-    "mortality_in_hospital": ("binary", "Death before discharge."),
-    "sepsis_within_6h": ("binary", "Onset of sepsis in the next six hours (Sepsis-3)."),
-    "acute_kidney_injury": ("binary", "KDIGO stage 2 or above within 48 h."),
-    "drug_response": ("binary", "Systolic pressure below 140 mm[Hg] four weeks after the first prescription."),
-    "ventilation_hours": ("regression", "Hours on a ventilator."),
-    "length_of_stay_days": ("regression", "Days from admission to discharge."),
-    "triage_level": ("multiclass", "Triage level given on arrival, 1 to 5."),
-}
-SMALL_TASKS = ("hypertension", "diabetes", "sepsis_within_6h", "drug_response", "length_of_stay_days", "triage_level")
 
 
 class Parsed(HTMLParser):
@@ -54,111 +45,218 @@ class Parsed(HTMLParser):
         return " ".join(self.text)
 
 
-def make_result(sites: list[str], names: tuple[str, ...], *, rounds: int, seed: int = 1) -> dict[str, Any]:
-    """A made-up result that keeps docs/result.md, with figures of the size that real runs have."""
-    draw = random.Random(seed)
-    rows = {site: draw.randrange(900, 6000) for site in sites}
-    tasks = {name: _task(name, rows, draw) for name in names}
-    learnt = [1 - 0.75 * 2.718 ** (-each / (rounds / 5)) for each in range(rounds + 1)]
-    history = []
-    for index, part in enumerate(learnt):
-        before = 0.45 + 0.7 * 2.718 ** (-index / (rounds / 3)) + draw.uniform(-0.03, 0.03)
-        entry: dict[str, Any] = {"round": index + 1, "sites": len(sites), "failed": {}, "tasks": {}}
-        if index < rounds:
-            entry |= {"seconds": 0.4, "norm_before_clip": before, "norm_after_clip": min(0.5, before)}
-            entry |= {"clipped_fraction": 1.0 if before > 0.5 else 0.0, "learning_rate": 0.03 * (1 - index / rounds)}
-        for name, task in tasks.items():
-            if task["kind"] == "regression":
-                end = task["pooled"]["mae"]
-                entry["tasks"][name] = {"mae": end * (1 + 0.8 * (1 - part)) + draw.uniform(-0.01, 0.01), "loss": 1 - part}
-            else:
-                auroc = 0.5 + (task["pooled"]["auroc"] - 0.5) * part + draw.uniform(-0.004, 0.004)
-                entry["tasks"][name] = {"auroc": auroc, "loss": 0.69 - 0.2 * part}
-        history.append(entry)
-    history[4]["failed"] = {sites[-1]: "timeout"}
-    history[5]["failed"] = {sites[-1]: "timeout"}
-    history[9]["failed"] = {sites[0]: "out_of_memory"}
-    features = ("heart_rate", "systolic", "diastolic", "temperature", "spo2", "glucose", "creatinine", "lactate", "hba1c", "bmi")
-    pooled = {feature: min(0.9, 0.02 + 0.07 * index**1.3) for index, feature in enumerate(features)}
-    lacking = {site: {each: min(1.0, value * draw.uniform(0.3, 1.6)) for each, value in pooled.items()} for site in sites}
-    norms = {
-        site: [
-            {"round": entry["round"], "before": (raw := entry["norm_before_clip"] * draw.uniform(0.8, 1.25)), "after": min(0.5, raw)}
-            for entry in history[:rounds]
-        ]
-        for site in sites
-    }
-    result = {
-        "schema": "consilium/result/1",
-        "federation": "ward",
-        "title": "Six tasks from vital signs" if len(names) == 6 else "Nine tasks across a network of hospitals",
-        "plan_hash": "9f2c41d07be85a3360c1f4ad8e7b52b9116de0c5a4438f90d2b7e61c3a58f7e4",
-        "seed": 0,
-        "seeds": {"split": 0, "training": 0},
-        "secure": False,
-        "strategy": "fedavg",
-        "rounds": rounds,
-        "parameters": 14326,
-        "bytes_up_per_site_per_round": 70412,
-        "bytes_down_per_site_per_round": 61004,
-        "seconds": 12.3,
-        "clip_norm": 0.5,
-        "sites": {
-            site: {
-                "rows": n, "patients": n - 10, "train": n * 65 // 100, "validation": n // 10, "test": n // 4,
-                "missing": lacking[site], "norms": norms[site],
-            }
-            for site, n in rows.items()
-        },
-        "site_count": len(sites),
-        "left_out": {
-            "tasks": {"readmission_30d": "1 site has labels; the plan asks for 2"},
-            "features": {"troponin": "no site has measured it"},
-        },
-        "missing": pooled,
-        "history": history,
-        "tasks": tasks,
-    }  # fmt: skip
-    return _rounded(result)
+def widened(sample: dict[str, Any], *, sites: list[str], tasks: int) -> dict[str, Any]:
+    """The sample with `sites` instead of its three, and `tasks` tasks, by repeating what it holds."""
+    result = deepcopy(sample)
+    known, kinds = list(sample["sites"].values()), list(sample["tasks"].items())
+    result["sites"] = {name: deepcopy(known[index % len(known)]) for index, name in enumerate(sites)}
+    result["site_count"], result["tasks"] = len(sites), {}
+    for index in range(tasks):
+        name, task = deepcopy(kinds[index % len(kinds)])
+        entries = list(task["per_site"].values())
+        task["per_site"] = {
+            site: entries[each % len(entries)] | {"counted": each != 3} for each, site in enumerate(sites)
+        }
+        result["tasks"][name if index < len(kinds) else f"{name}_{index}"] = task
+    for entry in result["history"]:
+        entry["failed"] = {sites[-1]: "timeout"} if entry["round"] in (4, 5, 9) else {}
+    return result
 
 
-def _task(name: str, rows: dict[str, int], draw: random.Random) -> dict[str, Any]:
-    kind, description = MANY_TASKS[name]
-    tests = {site: n // 4 for site, n in rows.items()}
-    if kind == "regression":
-        best = draw.uniform(1.2, 4.0)
-        values = {site: best * draw.uniform(1.05, 1.35) for site in rows}
-        task: dict[str, Any] = {"kind": kind, "description": description, "unit": "d" if "days" in name else "h"}
-        measure = "mae"
-    else:
-        best = draw.uniform(0.76, 0.93)
-        values = {site: best - draw.uniform(0.005, 0.06) for site in rows}
-        task, measure = {"kind": kind, "description": description}, "auroc"
-    mean = sum(values.values()) / len(values)
-    per_site = {
-        site: {measure: values[site], "n": tests[site], "train_n": rows[site] * 65 // 100, "counted": len(rows) < 4 or index != 3}
-        for index, site in enumerate(rows)
-    }
-    pooled = {measure: mean + (0.02 if measure == "mae" else -0.006), "n": sum(tests.values())}
-    average = {measure: mean, "n": sum(tests.values()), "sites": len(rows)}
-    if kind != "regression":
-        task["auroc_histogram"] = {"auroc": pooled["auroc"] + 0.0001, "bound": 0.0002, "bins": 256}
-        for values_of in (pooled, average, *per_site.values()):
-            values_of["accuracy"] = draw.uniform(0.7, 0.85)
-    if kind == "binary":
-        for values_of in (pooled, average, *per_site.values()):
-            values_of |= {"auprc": draw.uniform(0.4, 0.7), "brier": draw.uniform(0.1, 0.2)}
-            if "sites" not in values_of:
-                values_of["positives"] = values_of["n"] // 4
-        groups = [{"predicted": p, "observed": min(1, max(0, p + draw.uniform(-0.04, 0.03))), "n": int(900 * (1 - p) ** 2) + 9}
-                  for p in (0.04, 0.09, 0.14, 0.2, 0.27, 0.35, 0.44, 0.55, 0.68, 0.83)]  # fmt: skip
-        task["calibration"] = {"ece": draw.uniform(0.01, 0.04), "bound": 0.004, "groups": groups}
-    return task | {"pooled": pooled, f"oracle_{measure}": best, "per_site": per_site, "per_site_mean": average}
+@pytest.fixture
+def small() -> dict[str, Any]:
+    """The stored sample: three sites, six tasks."""
+    return json.loads(SAMPLE.read_text(encoding="utf-8"))
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return round(value, 4) if isinstance(value, float) else value
+@pytest.fixture
+def large(small: dict[str, Any]) -> dict[str, Any]:
+    """Eighteen sites, nine tasks, one long name."""
+    names = [f"hospital_{index:02d}" for index in range(1, 18)]
+    return widened(small, sites=[*names, "Regional hospital of the northern lakes"], tasks=9)
+
+
+@pytest.fixture
+def deployed(small: dict[str, Any]) -> dict[str, Any]:
+    """What a deployed coordinator knows: sums, and nothing of single sites."""
+    small["sites"], small["secure"] = {}, True
+    for task in small["tasks"].values():
+        task["per_site"] = {}
+        for key in ("oracle_auroc", "oracle_mae"):
+            task.pop(key, None)
+    return small
+
+
+def figures_of(text: str) -> dict[str, Any]:
+    body = text.split('<script type="application/json" id="figures">')[1].split("</script>")[0]
+    return json.loads(body)
+
+
+def painted(node: Any) -> Any:
+    """What page.js does: a colour in place of each "--name"."""
+    if isinstance(node, dict):
+        return {key: painted(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [painted(value) for value in node]
+    return "#123456" if isinstance(node, str) and node.startswith("--") else node
+
+
+@pytest.mark.parametrize("which", ["small", "large"])
+def test_page_shows_every_task_and_every_site(which: str, request: pytest.FixtureRequest) -> None:
+    result = request.getfixturevalue(which)
+    visible = Parsed(page(result)).visible()
+    for name in [*result["tasks"], *result["sites"], *result["left_out"]["tasks"], *result["left_out"]["features"]]:
+        assert name in visible
+    assert result["left_out"]["tasks"]["readmission_30d"] in visible
+    assert result["plan_hash"] in visible
+
+
+def test_numbers_of_the_results_table_are_those_of_the_result(small: dict[str, Any]) -> None:
+    table = page(small).split('<table class="results">')[1].split("</table>")[0]
+    found = [float(attributes["value"] or "") for tag, attributes in Parsed(table).tags if tag == "data"]
+    expected = []
+    for task in small["tasks"].values():
+        measure = "mae" if task["kind"] == "regression" else "auroc"
+        expected += [task["per_site_mean"][measure], task["pooled"][measure], task[f"oracle_{measure}"]]
+    assert found == expected
+    assert Parsed(table).visible().count(f"{small['tasks']['diabetes']['pooled']['n']:,}") == 6
+
+
+def test_every_site_of_every_task_is_drawn_with_its_own_value(small: dict[str, Any]) -> None:
+    bars = [
+        trace for figure in figures_of(page(small)).values() for trace in figure["data"]
+        if trace.get("orientation") == "h" and "customdata" in trace
+    ]  # fmt: skip
+    assert len(bars) == len(small["tasks"])
+    for trace, task in zip(bars, small["tasks"].values(), strict=True):
+        ends = [trace["base"] + length for length in trace["x"]]
+        assert ends == pytest.approx(
+            [site["mae" if task["kind"] == "regression" else "auroc"] for site in task["per_site"].values()]
+        )
+
+
+@pytest.mark.parametrize("which", ["small", "large", "deployed"])
+def test_nothing_is_loaded_from_outside_the_page(which: str, request: pytest.FixtureRequest) -> None:
+    text = page(request.getfixturevalue(which))
+    parsed = Parsed(text)
+    for tag, attributes in parsed.tags:
+        for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+    style = text.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_policy_allows_exactly_the_two_scripts_of_the_page_and_no_connection(small: dict[str, Any]) -> None:
+    text = page(small)
+    metas = [found for tag, found in Parsed(text).tags if tag == "meta" and found.get("http-equiv")]
+    policy = dict(rule.strip().split(" ", 1) for rule in str(metas[0]["content"]).split(";"))
+    assert policy["default-src"] == policy["connect-src"] == "'none'"
+    scripts = [part.split("</script>")[0] for part in text.split("<script>")[1:]]
+    hashes = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
+    assert policy["script-src"].split() == [f"'sha256-{each}'" for each in hashes]
+    assert len(scripts) == 2
+
+
+def test_text_of_the_result_stays_text(small: dict[str, Any]) -> None:
+    evil = '</script><script>alert("1")</script><img src=x onerror=alert(2)>&"\''
+    small["title"] = small["federation"] = small["strategy"] = small["plan_hash"] = evil
+    small["sites"][evil] = small["sites"].pop("north")
+    small["missing"][evil] = 0.5
+    small["left_out"] = {"tasks": {evil: evil}, "features": {evil: evil}}
+    small["history"][0]["failed"] = {evil: evil}
+    for task in small["tasks"].values():
+        task |= {"description": evil, "unit": evil}
+        task["per_site"][evil] = task["per_site"].pop("north")
+    small["tasks"][evil] = small["tasks"].pop("diabetes")
+    text = page(small)
+    parsed = Parsed(text)
+    assert [tag for tag, _ in parsed.tags].count("script") == 3
+    assert not [found for tag, found in parsed.tags if tag == "img" or "onerror" in found]
+    assert evil in parsed.visible()
+    # plotly reads HTML in labels: there, too, a name may only arrive as entities.
+    assert "<img" not in json.dumps(figures_of(text))
+    assert "&lt;img" in json.dumps(figures_of(text))
+
+
+def test_a_deployed_result_has_no_site_panels_and_says_what_the_coordinator_saw(deployed: dict[str, Any]) -> None:
+    text = page(deployed)
+    visible = Parsed(text).visible()
+    assert "Every hospital in numbers" not in visible
+    assert "Best possible" not in visible
+    assert "Deployed federation" in visible
+    assert "the coordinator saw only the hospitals' sum" in visible
+    assert "saw each hospital's update" not in visible
+    curves = [figure for figure in figures_of(text).values() if figure["layout"]["yaxis"].get("title")]
+    assert len(curves) >= len(deployed["tasks"])
+
+
+def test_plain_sums_are_called_plain(small: dict[str, Any]) -> None:
+    words = "in 15 rounds. No record left a hospital. Sums were plain: the coordinator saw each hospital's update."
+    assert f"Three hospitals trained one model for six tasks {words}" in Parsed(page(small)).visible()
+
+
+@pytest.mark.parametrize(
+    "missing", ["history", "tasks", "sites", "missing", "left_out", "clip_norm", "rounds", "seeds", "title"]
+)
+def test_a_part_that_is_absent_is_left_out_of_the_page(missing: str, small: dict[str, Any]) -> None:
+    del small[missing]
+    assert "</html>" in page(small)
+
+
+def test_schema_alone_makes_a_page() -> None:
+    assert "No task and no feature of the plan was left out." in page({"schema": "consilium/result/1"})
+
+
+@pytest.mark.parametrize(("sites", "tasks"), [(1, 1), (2, 12), (40, 9)])
+def test_every_figure_is_one_that_plotly_accepts(sites: int, tasks: int, small: dict[str, Any]) -> None:
+    result = widened(small, sites=[f"{2000 + index}" for index in range(sites)], tasks=tasks)
+    result["tasks"]["hypertension"]["per_site"]["2000"]["auroc"] = 0.41
+    figures = figures_of(page(result))
+    assert len(figures) >= tasks * 2 + 3
+    for figure in figures.values():
+        go.Figure(painted(figure))
+
+
+def test_another_schema_is_refused(small: dict[str, Any], tmp_path: Path) -> None:
+    small["schema"] = "consilium/result/2"
+    with pytest.raises(RunError, match="consilium/result/1"):
+        write_report(small, tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_is_written_whole_and_alone(small: dict[str, Any], tmp_path: Path) -> None:
+    write_report(small, tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_bytes().decode() == page(small)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_report(
+    step: str, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("the old report")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(ConsiliumError, match=r"report\.html.*No space left"):
+        write_report(small, path)
+    assert path.read_text() == "the old report"
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_folder_that_cannot_be_is_named(small: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConsiliumError, match="file"):
+        write_report(small, tmp_path / "file" / "report.html")
+
+
+def test_figures_cannot_end_their_script_element() -> None:
+    charts = Charts()
+    charts.place({"data": [{"text": "</script>"}], "layout": {"height": 1}}, title="")
+    assert "<" not in charts.as_json()
+    assert json.loads(charts.as_json())["chart-1"]["data"] == [{"text": "</script>"}]

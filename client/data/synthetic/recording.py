@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from common.units import convert
+from common.vitals import converter
 
 ADMISSION_TYPES = ("elective", "urgent", "emergency", "transfer")
 VITALS = ("heart_rate", "systolic_bp", "diastolic_bp", "respiratory_rate", "spo2", "temperature_c")
@@ -35,11 +35,12 @@ class Observable:
 
     def to_own(self, values: NDArray[np.float64], unit: str, *, extra_decimals: int = 0) -> NDArray[np.float64]:
         """`values` in the plan's unit as the numbers that a hospital writes down in `unit`: converted and rounded."""
-        own = values if unit == self.unit else convert(values, self.unit, unit, analyte=self.analyte)
+        own = converter(self.unit, unit, self.analyte)(values)
         return np.round(own, dict(self.decimals)[unit] + extra_decimals)
 
     def to_plan(self, own: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
-        return own if unit == self.unit else convert(own, unit, self.unit, analyte=self.analyte)
+        """`own` numbers in `unit` in the plan's unit, as whoever reads the file gets them."""
+        return np.asarray(converter(unit, self.unit, self.analyte)(own), dtype=np.float64)
 
 
 _PRESSURE = (("mm[Hg]", 0), ("kPa", 1))

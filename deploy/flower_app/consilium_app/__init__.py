@@ -1,0 +1,1 @@
+"""Stubs: the code that runs is the installed consilium package."""

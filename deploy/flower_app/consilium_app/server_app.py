@@ -1,0 +1,5 @@
+"""The coordinator's app, as installed."""
+
+from server.app import app
+
+__all__ = ["app"]
