@@ -33,18 +33,18 @@ class Condition:
         return _OPERATORS[self.op](values, self.value)
 
 
-def parse_condition(text: str, *, with_column: bool) -> Condition:
-    """Parse `text`; raises ValueError with one sentence that says what is allowed."""
+def parse_condition(text: str, *, key: str, with_column: bool) -> Condition:
+    """Parse `text`, the value of `key`; raises ValueError with one sentence that says what is allowed."""
     example = "has_vitals == 1" if with_column else ">= 2"
     match = _SHAPE.match(text)
     if match is None or (match["column"] is not None) != with_column:
-        raise ValueError(f"found {text!r}; allowed is one comparison such as '{example}' with >=, <=, ==, !=, > or <")
+        raise ValueError(f"'{key}' is {text!r}; allowed is one comparison such as '{example}' with >=, <=, ==, !=, > or <")
     raw = match["value"]
     if len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "'\"":
         if match["op"] not in ("==", "!="):
-            raise ValueError(f"found {text!r}; a text in quotes can only be compared with == or !=")
+            raise ValueError(f"'{key}' is {text!r}; a text in quotes can only be compared with == or !=")
         return Condition(match["column"], match["op"], raw[1:-1])
     try:
         return Condition(match["column"], match["op"], float(raw))
     except ValueError:
-        raise ValueError(f"found {text!r}; {raw!r} is neither a number nor a text in quotes") from None
+        raise ValueError(f"'{key}' is {text!r}; {raw!r} is neither a number nor a text in quotes") from None

@@ -30,7 +30,7 @@ class DataRules(Section):
 
     @property
     def keep_condition(self) -> Condition | None:
-        return None if self.keep_rows is None else parse_condition(self.keep_rows, with_column=True)
+        return None if self.keep_rows is None else parse_condition(self.keep_rows, key="keep_rows", with_column=True)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -125,7 +125,9 @@ class Task(Section):
 
     @property
     def positive_condition(self) -> Condition | None:
-        return None if self.positive_when is None else parse_condition(self.positive_when, with_column=False)
+        return None if self.positive_when is None else parse_condition(
+            self.positive_when, key="positive_when", with_column=False
+        )
 
     @property
     def outputs(self) -> int:

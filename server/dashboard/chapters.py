@@ -7,7 +7,7 @@ from server.dashboard.charts import Charts
 from server.dashboard.figures import learning_curve, reliability, site_scores
 from server.dashboard.markup import Markup, el, join
 from server.dashboard.scores import NAMES, history_of, mapping, score_of
-from server.dashboard.wording import DASH, amount, at_most, count, fraction, number, title_of
+from server.dashboard.wording import DASH, amount, at_most, count, counted, fraction, number, title_of
 
 
 def chapters(result: Mapping[str, Any], charts: Charts) -> Markup:
@@ -49,8 +49,9 @@ def _measures(task: Mapping[str, Any]) -> Markup:
         ("Per-site mean", mapping(task, "per_site_mean")),
         ("Pooled", mapping(task, "pooled")),
     ]
-    if mapping(task, "auroc_histogram"):
-        rows.append(("From histograms", mapping(task, "auroc_histogram")))
+    merged = mapping(task, "auroc_histogram")
+    if merged and merged.get("auroc") != rows[1][1].get("auroc"):
+        rows.append(("From histograms", merged))
     best = {measure: task[f"oracle_{measure}"] for measure in NAMES if f"oracle_{measure}" in task}
     rows += [("Best possible", best)] if best else []
     columns = [measure for measure in NAMES if any(measure in values for _, values in rows)]
@@ -74,7 +75,7 @@ def _value(task: Mapping[str, Any], measure: str, values: Mapping[str, Any]) -> 
     value = number(values.get(measure))
     if value is None:
         return ""
-    shown = amount(value, str(task.get("unit") or "")) if measure == "mae" else fraction(value)
+    shown = amount(value, score_of(task).unit) if measure == "mae" else fraction(value)
     return el("data", shown, value=repr(value))
 
 
@@ -83,7 +84,8 @@ def _histogram_note(task: Mapping[str, Any]) -> Markup | None:
     bound, bins = number(merged.get("bound")), number(merged.get("bins"))
     if bound is None or bins is None:
         return None
-    words = f"Histograms: {count(bins)} summed score bins and no single prediction; within {at_most(bound)} of exact."
+    words = f"AUROC of all patients: from {count(bins)} summed score bins, without any single score; "
+    words += f"within {at_most(bound)} of exact."
     return el("p", words, class_="note")
 
 
@@ -119,15 +121,17 @@ def _site_table(task: Mapping[str, Any]) -> Markup | None:
 def _sites_caption(task: Mapping[str, Any]) -> Markup:
     score = score_of(task)
     start = "Bars begin at chance. " if score.measure == "auroc" else "Lower is better. "
-    pale = any(not entry.get("counted", True) for entry in mapping(task, "per_site").values())
+    shown = [entry for entry in mapping(task, "per_site").values() if score.measure in entry]
+    pale = any(not entry.get("counted", True) for entry in shown)
     return join(f"{start}Test patients.", " Pale: not counted in the mean." if pale else None)
 
 
 def _calibration_caption(task: Mapping[str, Any]) -> str:
     found = mapping(task, "calibration")
-    error, bound = number(found.get("ece")), number(found.get("bound"))
+    error, groups = number(found.get("ece")), found.get("groups") or []
     line = "On the line, a predicted risk is the observed one."
     if error is None:
         return line
-    within = f", within {at_most(bound)} of exact" if bound is not None else ""
-    return f"Expected calibration error (ECE) {fraction(error)}{within}. {line}"
+    return (
+        f"Expected calibration error (ECE) {fraction(error)} over {counted(len(groups), 'group')} of patients. {line}"
+    )

@@ -43,12 +43,17 @@ def score_of(task: Mapping[str, Any]) -> Score:
         merged = number(mapping(task, "auroc_histogram").get("auroc"))
     return Score(
         measure=measure,
-        unit=str(task.get("unit") or "") if measure == "mae" else "",
+        unit=_unit(task) if measure == "mae" else "",
         per_site_mean=number(mean.get(measure)),
         pooled=merged,
         best=number(task.get(f"oracle_{measure}")),
         rows=number(pooled.get("n")) if "n" in pooled else number(mean.get("n")),
     )
+
+
+def _unit(task: Mapping[str, Any]) -> str:
+    # "1" is UCUM's name for no unit.
+    return "" if task.get("unit") in (None, "1") else str(task["unit"])
 
 
 def mean_auroc(tasks: Mapping[str, Mapping[str, Any]], key: str = "per_site_mean") -> tuple[float, int] | None:

@@ -109,9 +109,7 @@ def test_what_cannot_be_right_becomes_missing_and_is_counted(tmp_path: Path) -> 
 
 def test_dropped_rows_are_counted_by_reason(tmp_path: Path) -> None:
     plan = _plan(data={"patient": "pid", "row": "stay", "keep_rows": "smoker != 1"})
-    rows = [
-        "a,1,0,1", "a,1,0,1", "a,1,0,0", "a,2,0,1", ",3,0,1", "b,,0,1", "c,1,0,1", "d,1,1,1", "e,1,,1",
-    ]  # fmt: skip
+    rows = ["a,1,0,1", "a,1,0,1", "a,1,0,0", "a,2,0,1", ",3,0,1", "b,,0,1", "c,1,0,1", "d,1,1,1", "e,1,,1"]
     names = ["temp", "glucose", "thal", "ward"]
     text = f"pid,stay,smoker,dead,{','.join(names)}\n" + "".join(f"{row},,,,\n" for row in rows)
     table = _load(tmp_path, text, plan=plan)

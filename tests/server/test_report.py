@@ -1,8 +1,6 @@
-"""The report page: complete, escaped, offline, robust to missing parts, and written whole or not at all."""
+"""The report page: complete, escaped, offline, and robust to missing parts."""
 
-import errno
 import json
-import os
 from base64 import b64encode
 from copy import deepcopy
 from hashlib import sha256
@@ -13,9 +11,8 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from common.errors import ConsiliumError, RunError
 from server.dashboard.charts import Charts
-from server.dashboard.report import page, write_report
+from server.dashboard.report import page
 
 SAMPLE = Path(__file__).with_name("sample_result.json")
 
@@ -217,42 +214,6 @@ def test_every_figure_is_one_that_plotly_accepts(sites: int, tasks: int, small: 
     assert len(figures) >= tasks * 2 + 3
     for figure in figures.values():
         go.Figure(painted(figure))
-
-
-def test_another_schema_is_refused(small: dict[str, Any], tmp_path: Path) -> None:
-    small["schema"] = "consilium/result/2"
-    with pytest.raises(RunError, match="consilium/result/1"):
-        write_report(small, tmp_path / "report.html")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_report_is_written_whole_and_alone(small: dict[str, Any], tmp_path: Path) -> None:
-    write_report(small, tmp_path / "report.html")
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-    assert (tmp_path / "report.html").read_bytes().decode() == page(small)
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_report(
-    step: str, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "report.html"
-    path.write_text("the old report")
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, step, full)
-    with pytest.raises(ConsiliumError, match=r"report\.html.*No space left"):
-        write_report(small, path)
-    assert path.read_text() == "the old report"
-    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
-
-
-def test_a_folder_that_cannot_be_is_named(small: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConsiliumError, match="file"):
-        write_report(small, tmp_path / "file" / "report.html")
 
 
 def test_figures_cannot_end_their_script_element() -> None:

@@ -1,0 +1,89 @@
+"""The plan: canonical, hashed, strict; and documented to the last key."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.config import SiteConfig
+from common.errors import PlanError
+from common.plan import Plan, load_plan, plan_from_canonical, plan_from_dict
+from common.plan.condition import parse_condition
+from experiments.reference import sections, with_reference
+from tests.conftest import small_content
+from tests.laws.asserts import assert_roundtrip
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "federation.md"
+
+
+def _examples() -> list[str]:
+    return re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
+
+
+def test_reference_is_what_the_models_say() -> None:
+    assert DOCUMENT.read_text() == with_reference(DOCUMENT.read_text())
+
+
+def test_every_key_has_a_description_and_stands_in_the_document() -> None:
+    text = DOCUMENT.read_text()
+    for heading, model in sections():
+        part = text.split(f"### {heading}\n", 1)[1].split("\n### ", 1)[0]
+        for name, field in model.model_fields.items():
+            nested = heading == "site.toml" and name in ("site", "data")
+            assert nested or (field.description and f"| `{name}` |" in part), f"{heading} {name}"
+
+
+def test_documented_example_is_complete_and_valid() -> None:
+    plan_text, site_text = _examples()
+    plan = load_plan(plan_text, source="example")
+    SiteConfig.model_validate(tomllib.loads(site_text))
+    shown = plan_text.replace("# ", "")
+    for heading, model in sections():
+        text = shown if heading.startswith("federation") else site_text
+        for name in model.model_fields:
+            assert re.search(rf"(?m)^\[?\[?{name}\b", text), f"{heading}: {name} is not in the example"
+    assert len(plan.tasks) == 5
+
+
+def test_canonical_bytes_are_stable(plan: Plan) -> None:
+    assert_roundtrip(plan, lambda p: p.canonical, lambda data: plan_from_canonical(data, source="x"))
+    assert plan.hash == plan_from_dict(small_content(), source="y").hash
+    reordered = dict(reversed(small_content().items()))
+    assert plan_from_dict(reordered, source="z").hash == plan.hash
+
+
+def test_bytes_that_are_not_canonical_are_refused(plan: Plan) -> None:
+    with pytest.raises(PlanError, match="not in canonical form"):
+        plan_from_canonical(plan.canonical + b"\n", source="x")
+
+
+@pytest.mark.parametrize("setting", ["training.rounds=4", "seeds.split=1", "evaluation.round_bins=17"])
+def test_every_setting_changes_the_hash(plan: Plan, setting: str) -> None:
+    import tomli_w
+
+    text = tomli_w.dumps(small_content())
+    assert load_plan(text, source="x", overrides=(setting,)).hash != plan.hash
+
+
+@pytest.mark.parametrize("setting", ["rounds=4", "training.=4", "training", "features.x=1"])
+def test_malformed_setting_is_named(setting: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(f"--set {setting}")):
+        load_plan("[training]\nrounds = 3\n[[features]]\nname='x'\n", source="x", overrides=(setting,))
+
+
+@given(st.sampled_from([">=", "<=", "==", "!=", ">", "<"]), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_condition_means_what_it_says(op: str, bound: float, value: float) -> None:
+    condition = parse_condition(f"{op} {bound!r}", key="k", with_column=False)
+    assert condition.holds(value) == eval(f"{value!r} {op} {bound!r}")
+
+
+@given(st.text(max_size=30))
+def test_condition_never_fails_otherwise_than_with_a_sentence(text: str) -> None:
+    try:
+        parse_condition(text, key="k", with_column=True)
+    except ValueError as error:
+        assert str(error).startswith("'k' is ")
