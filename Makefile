@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench torture install clean
+.PHONY: demo test lint results torture install clean
+
+DATA ?= ../shared/data
 
 install: $(READY)
 
@@ -28,8 +30,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks
+results: $(READY)
+	$(BIN)/python -m experiments.results $(DATA)
 
 torture: $(READY)
 	$(BIN)/pytest -n 2 -m torture tests

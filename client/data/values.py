@@ -49,7 +49,7 @@ def clean_label(task: Task, frame: pd.DataFrame, config: SiteConfig) -> Cleaned:
     if task.classes is not None:
         return _coded(column, task.classes)
     if task.range is not None:
-        convert, unit = _conversion(config, (task.name, task.label), task.unit, None)
+        convert, unit = _conversion(config, (task.name, task.label), task.unit, task.analyte)
         return _in_range(column.to_numpy(), convert, unit, task.range)
     if condition is None:
         return _zero_or_one(column.to_numpy())
@@ -66,7 +66,7 @@ def check_units(config: SiteConfig, plan: Plan) -> None:
     for feature in plan.features:
         _conversion(config, (feature.name,), feature.unit, feature.analyte)
     for task in plan.tasks:
-        _conversion(config, (task.name, task.label), task.unit, None)
+        _conversion(config, (task.name, task.label), task.unit, task.analyte)
 
 
 def _conversion(

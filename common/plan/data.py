@@ -110,6 +110,7 @@ class Task(Section):
     )
     classes: Codes | None = Field(default=None, description="Multiclass tasks: the codes of the classes, in order.")
     unit: str = Field(default="1", min_length=1, description="Regression tasks: unit of the label.")
+    analyte: str | None = Field(default=None, description="Regression tasks: substance, as for features.")
     range: Range | None = Field(
         default=None, description="Regression tasks: [low, high] of plausible labels; outside is counted as unlabelled."
     )

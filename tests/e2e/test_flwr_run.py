@@ -1,4 +1,4 @@
-"""`flwr run deploy/flower_app` on Flower's own simulation engine, for real: it has to give what the in-process run gives."""
+"""`flwr run deploy/flower_app` on Flower's own simulation engine, for real: it gives what the in-process run gives."""
 
 import contextlib
 import json
@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 APP = ROOT / "deploy" / "flower_app"
 BIN = Path(sys.executable).parent
 STARTUP_S, RUN_S = 60, 300
+pytestmark = pytest.mark.xdist_group("flower")  # one SuperLink for the whole file
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,13 @@ def test_simulation_engine_gives_the_in_process_model(link: Link, tmp_path: Path
         plan=tmp_path / "prepared" / "plan.json", sites=tmp_path / "prepared" / "sites", out=tmp_path / "flower"
     )
     shown = link.flwr(
-        "run", str(APP), "--stream", "--federation-config", "num-supernodes=3 client-resources-num-cpus=1",
-        "--run-config", config,
+        "run",
+        str(APP),
+        "--stream",
+        "--federation-config",
+        "num-supernodes=3 client-resources-num-cpus=1",
+        "--run-config",
+        config,
     )
 
     assert link.last_run()["status"] == "finished:completed", shown
@@ -143,6 +149,7 @@ def test_a_run_that_cannot_start_is_marked_failed_with_one_sentence(link: Link, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 def test_what_is_shipped_is_two_stubs() -> None:
     from flwr.cli.build import build_fab_from_disk
 

@@ -1,0 +1,50 @@
+"""The examples on real hospitals' data: from end to end, over five seeds, above the floors of the first version."""
+
+import json
+from pathlib import Path
+from statistics import mean
+
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from client.config import find_sites, load_site
+from client.data.table import load_table
+from client.predict import predict_file
+from client.session import TEST
+from common.files import read_plan
+from experiments.results import EXAMPLES, ROOT, mean_over_tasks, runs
+from experiments.simulate import simulate
+
+pytestmark = [pytest.mark.data, pytest.mark.slow]
+_FLOOR = {"heart": 0.70, "eicu": 0.68, "heart-flamby": 0.77}
+
+
+@pytest.mark.parametrize(("example", "folder", "measure"), EXAMPLES)
+def test_example_is_above_its_floor(example: str, folder: str, measure: str, public_data: Path) -> None:
+    results = runs(example, public_data / folder, range(5))
+    values = mean_over_tasks(results, measure)
+    assert mean(values) >= _FLOOR[example], values
+    for result in results:
+        assert not result["left_out"]["tasks"]
+        assert result["site_count"] == len(find_sites(public_data / folder)) == len(result["sites"])
+
+
+def test_prediction_of_a_site_reproduces_its_result(public_data: Path, tmp_path: Path) -> None:
+    plan = read_plan(ROOT / "examples" / "heart.toml", overrides=("training.rounds=5",))
+    sites, out = public_data / "fed_heart", tmp_path / "run"
+    simulate(plan, find_sites(sites), out)
+    result = json.loads((out / "result.json").read_text())
+    for site in ("cleveland", "hungary"):
+        predictions = tmp_path / "p.csv"
+        predict_file(out / "model.safetensors", sites / f"{site}.csv", predictions, probabilities=False)
+        table = load_table(load_site(sites / f"{site}.csv"), plan)
+        predicted = pd.read_csv(predictions, dtype={plan.data.patient: str}).set_index(plan.data.patient)
+        chosen = table.split == TEST
+        for index, task in enumerate(plan.tasks):
+            truth = pd.Series(table.labels[chosen, index], index=table.patients[chosen]).dropna()
+            own = result["tasks"][task.name]["per_site"][site]
+            assert own["n"] == len(truth)
+            if "auroc" in own:
+                scores = predicted.loc[truth.index, task.name]
+                assert own["auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-6)
