@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint results torture install clean
+.PHONY: demo test lint bench results torture install clean
 
 DATA ?= ../shared/data
 
@@ -29,6 +29,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
 
 results: $(READY)
 	$(BIN)/python -m experiments.results $(DATA)

@@ -188,12 +188,12 @@ class Coordinator:
         return (levels.sum(axis=0) * enough * self._taking_part(state))[self.layout.block_of]
 
     def _own_steps(
-        self, each: dict[str, NDArray[np.float64]], cohort: Cohort, state: RunState
+        self, each: dict[str, NDArray[np.floating]], cohort: Cohort, state: RunState
     ) -> dict[str, NDArray[np.float64]]:
         steps = {}
         for site, vector in each.items():
             weight = (cohort.levels[site] * self._taking_part(state))[self.layout.block_of]
-            update = vector[: self.layout.parameters]
+            update = vector[: self.layout.parameters].astype(np.float64)
             steps[site] = np.divide(update, weight, out=np.zeros_like(update), where=weight > 0)
         return steps
 

@@ -23,7 +23,7 @@ class Sum:
     total: NDArray[np.float64]
     sites: tuple[str, ...]
     failed: dict[str, str]
-    each: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    each: dict[str, NDArray[np.floating]] = field(default_factory=dict)
     bytes_up: int = 0
 
 
@@ -48,7 +48,7 @@ class PlainSum:
     def collect(self, question: Question, *, size: int, min_sites: int) -> Sum:
         answers = ask(self.grid, self.cohort.names, question, timeout_s=self.timeout_s)
         failed = {self.cohort.names[node]: code for node, code in answers.failed.items()}
-        each: dict[str, NDArray[np.float64]] = {}
+        each: dict[str, NDArray[np.floating]] = {}
         bytes_up = 0
         for node, content in answers.contents.items():
             site = self.cohort.names[node]
@@ -59,7 +59,7 @@ class PlainSum:
                 failed[site] = "not_finite"
             else:
                 bytes_up = max(bytes_up, vector.nbytes)
-                each[site] = vector.astype(np.float64)
+                each[site] = vector
         sites = tuple(sorted(each))
         if len(sites) < min_sites:
             raise TooFewSites(_too_few(question, sites, failed, min_sites))
