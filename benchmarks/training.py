@@ -23,7 +23,10 @@ def _plan(batch_size: int) -> Plan:
     features = [{"name": f"x{i}", "range": [-10, 10]} for i in range(FEATURES)]
     tasks = [{"name": f"t{i}", "label": f"y{i}"} for i in range(TASKS)]
     content = {
-        "federation": {"name": "bench"}, "data": {"patient": "p"}, "features": features, "tasks": tasks,
+        "federation": {"name": "bench"},
+        "data": {"patient": "p"},
+        "features": features,
+        "tasks": tasks,
         "training": {"local_epochs": 1, "batch_size": batch_size, "l2_linear": 1.0, "l2_network": 1.0},
     }
     return plan_from_dict(content, source="bench")

@@ -12,6 +12,8 @@ def pick_device(wanted: str) -> torch.device:
         return torch.device("cuda:0" if available else "cpu")
     device = torch.device(wanted)
     if device.type == "cuda" and (device.index or 0) >= available:
-        raise PlanError(f"site.toml: 'site.device' is {wanted!r}, but this machine shows {available} GPU(s); "
-                        "allowed are 'auto', 'cpu' and 'cuda:N' with an existing N.")
+        raise PlanError(
+            f"site.toml: 'site.device' is {wanted!r}, but this machine shows {available} GPU(s); "
+            "allowed are 'auto', 'cpu' and 'cuda:N' with an existing N."
+        )
     return device

@@ -1,4 +1,4 @@
-"""The stable codes with which a site says no, and the fixed sentence of each: all a coordinator ever learns of an error."""
+"""The stable codes with which a site says no, each with its fixed sentence: all a coordinator learns of an error."""
 
 CODES: dict[str, tuple[int, str]] = {
     "malformed_request": (101, "The request is not one that this version understands."),

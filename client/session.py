@@ -121,7 +121,9 @@ def _site_of(context: Context) -> SiteConfig:
         sites = find_sites(Path(str(context.run_config["sites"])))
         number = int(context.node_config["partition-id"])
         if number >= len(sites):
-            raise DataError(f"{context.run_config['sites']}: {len(sites)} sites, but the engine asks for number {number}.")
+            raise DataError(
+                f"{context.run_config['sites']}: {len(sites)} sites, but the engine asks for number {number}."
+            )
         return sites[number]
     raise PlanError("node config 'site-config' is missing; it names this site's site.toml.")
 

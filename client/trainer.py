@@ -76,7 +76,8 @@ class Trainer:
     def train(self, start: Float32, data: TrainingSet, *, generator: torch.Generator, rate: float) -> Float32:
         """Parameters after the plan's local epochs from `start`, (D,) float32.
 
-        generator: source of batches and dropout. rate: step size of this round. Same arguments, same bits on one machine.
+        generator: source of batches and dropout. rate: step size of this round. Same arguments give the same bits on
+        one machine.
         """
         rules = self.network.layout.plan.training
         device = self.network.device

@@ -97,7 +97,10 @@ def _evaluate(session: Session, received: Broadcast, evaluation: Evaluation, par
     labels = session.labels(received.normaliser)
     oracle = scores_of_oracle(session.table.oracle[rows], session.plan) if evaluation.final else None
     return evaluation.of(
-        _scores(session, received, rows), labels[rows], received.edges, oracle=oracle,
+        _scores(session, received, rows),
+        labels[rows],
+        received.edges,
+        oracle=oracle,
         train_rows=(~np.isnan(labels[session.rows(TRAIN)])).sum(axis=0),
     )
 

@@ -31,6 +31,4 @@ class Broadcast:
         if vector.shape != (sum(sizes),):
             raise ValueError(f"a broadcast of {vector.shape} values; the plan calls for ({sum(sizes)},)")
         parameters, normaliser, edges = np.split(np.asarray(vector, dtype=np.float32), np.cumsum(sizes)[:-1])
-        return Broadcast(
-            parameters, Normaliser.from_vector(normaliser, layout.plan), edges.reshape(columns, bins - 1)
-        )
+        return Broadcast(parameters, Normaliser.from_vector(normaliser, layout.plan), edges.reshape(columns, bins - 1))

@@ -64,7 +64,12 @@ class Evaluation:
         return list(zip(self.plan.tasks, self._oracle, strict=True))
 
     def of(
-        self, scores: Float32, labels: Float32, edges: Float32, *, oracle: Float32 | None = None,
+        self,
+        scores: Float32,
+        labels: Float32,
+        edges: Float32,
+        *,
+        oracle: Float32 | None = None,
         train_rows: NDArray[np.int64] | None = None,
     ) -> Float64:
         """One site's vector, (size,).
@@ -161,10 +166,8 @@ class Evaluation:
             low, high = task.range or (0.0, 1.0)
             return {"pooled": ValueTally(part).metrics(span=high - low)}
         tallies = self._scores_in(task, part)
-        if task.kind == "binary":
-            pooled = tallies[0].metrics()
-        else:
-            pooled = _over_classes(tallies, correct=float(part[-1]))
+        binary = task.kind == "binary"
+        pooled = tallies[0].metrics() if binary else _over_classes(tallies, correct=float(part[-1]))
         entry: dict[str, Any] = {"pooled": pooled}
         areas = [area for tally in tallies if (area := tally.auroc()) is not None]
         if areas:

@@ -20,7 +20,7 @@ def auroc(scores: Scores, positive: NDArray[np.bool_]) -> float | None:
 
 
 def average_precision(scores: Scores, positive: NDArray[np.bool_]) -> float | None:
-    """Area under the precision-recall steps, sum of (R_k - R_{k-1}) P_k over distinct scores; None without positives."""
+    """Area under the precision-recall steps: sum of (R_k - R_{k-1}) P_k over scores; None without positives."""
     hits = int(positive.sum())
     if hits == 0:
         return None

@@ -53,10 +53,14 @@ class ModelFile:
         shapes["normaliser"] = (Normaliser.size(plan),)
         for name, shape in shapes.items():
             if name not in tensors or tensors[name].shape != shape:
-                raise ModelFileError(f"{source}: tensor {name!r} does not have the shape {shape} that its plan calls for.")
+                raise ModelFileError(
+                    f"{source}: tensor {name!r} does not have the shape {shape} that its plan calls for."
+                )
         parameters = np.concatenate([tensors[segment.name].ravel() for segment in layout.segments])
         return ModelFile(
-            plan, parameters.astype(np.float32), Normaliser.from_vector(tensors["normaliser"], plan),
+            plan,
+            parameters.astype(np.float32),
+            Normaliser.from_vector(tensors["normaliser"], plan),
             tuple(json.loads(metadata["left_out"])),
         )
 

@@ -1,7 +1,7 @@
 """Mergeable tallies: what sites send instead of metrics. Adding two tallies describes the union of their rows.
 
-Metrics are computed from the merged tally and never averaged (the idea is that of FedJAX's mergeable metrics). A tally is
-one float64 vector, so that the seam that sums updates sums tallies as well.
+Metrics are computed from the merged tally and never averaged (the idea is that of FedJAX's mergeable metrics). A tally
+is one float64 vector, so that the seam that sums updates sums tallies as well.
 """
 
 from dataclasses import dataclass
@@ -94,8 +94,10 @@ class ScoreTally:
             return None
         middle = (np.cumsum(self.counts) - self.counts / 2.0) / total
         group = np.minimum((middle * groups).astype(np.int64), groups - 1)
-        sums = [np.bincount(group, weights=part, minlength=groups)
-                for part in (self.counts, self.positives, self.vector[2 * self.bins : 3 * self.bins])]
+        sums = [
+            np.bincount(group, weights=part, minlength=groups)
+            for part in (self.counts, self.positives, self.vector[2 * self.bins : 3 * self.bins])
+        ]
         rows, hits, predicted = (part[sums[0] > 0] for part in sums)
         gap = np.abs(predicted - hits).sum() / total
         listed = [
@@ -129,7 +131,11 @@ class ValueTally:
         if rows <= 0:
             return {"n": 0}
         variance = total_squared / rows - (total / rows) ** 2
-        result: dict[str, float] = {"n": round(rows), "mae": absolute / rows * span, "rmse": (squared / rows) ** 0.5 * span}
+        result: dict[str, float] = {
+            "n": round(rows),
+            "mae": absolute / rows * span,
+            "rmse": (squared / rows) ** 0.5 * span,
+        }
         result["loss"] = squared / rows
         if variance > 0:
             result["r2"] = 1.0 - squared / rows / variance

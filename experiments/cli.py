@@ -19,7 +19,9 @@ from server.cli import plan_app
 
 app = typer.Typer(
     help="Hospitals train one multi-task model together; no patient record leaves a hospital.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 app.command()(demo)
 app.command()(simulate)

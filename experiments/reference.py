@@ -23,7 +23,9 @@ def sections() -> list[tuple[str, type[BaseModel]]]:
     listed: list[tuple[str, type[BaseModel]]] = []
     for name, field in Plan.model_fields.items():
         inner = _model(field.annotation)
-        listed.append((f"federation.toml `[[{name}]]`" if name in ("features", "tasks") else f"federation.toml `[{name}]`", inner))
+        listed.append(
+            (f"federation.toml `[[{name}]]`" if name in ("features", "tasks") else f"federation.toml `[{name}]`", inner)
+        )
     return [*listed, ("site.toml `[site]`", SiteRules), ("site.toml `[data]`", SiteData), ("site.toml", SiteConfig)]
 
 

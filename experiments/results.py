@@ -26,8 +26,8 @@ EXAMPLES = (
 _HEAD = """# Results on public data
 
 Written by `make results DATA=FOLDER` (see [data.md](data.md) for the folder) from runs of the examples with their
-defaults; do not edit by hand. One split per seed for all tasks, {split}. **Per-site mean**: the mean over sites with both
-classes among at least {test} labelled test rows and at least {train} training rows. Plain sums, no noise.
+defaults; do not edit by hand. One split per seed for all tasks, {split}. **Per-site mean**: the mean over sites with
+both classes among at least {test} labelled test rows and at least {train} training rows. Plain sums, no noise.
 
 Runs of commit `{commit}`, seeds {seeds}; mean ± standard deviation over seeds.
 """
@@ -66,7 +66,8 @@ def section(example: str, results: list[dict[str, Any]], measure: str) -> str:
         lines.append(f"| {task} | {_spread(values)} | {_spread(pooled[task])} |")
     if len(first["tasks"]) > 1:
         whole = [mean(values) for values in zip(*pooled.values(), strict=True)]
-        lines.append(f"| **mean of {len(first['tasks'])}** | **{_spread(mean_over_tasks(results, measure))}** | {_spread(whole)} |")
+        own = mean_over_tasks(results, measure)
+        lines.append(f"| **mean of {len(first['tasks'])}** | **{_spread(own)}** | {_spread(whole)} |")
     return title + "\n" + "\n".join(lines) + "\n"
 
 
@@ -82,7 +83,9 @@ def main(data: Path, seeds: list[int]) -> None:
     rules, parts = plan.evaluation, plan.split
     split = f"{parts.train:.0%} of patients to train, {parts.validation:.0%} to validate, {parts.test:.0%} to test"
     seen = ", ".join(map(str, seeds))
-    document = [_HEAD.format(split=split, test=rules.min_test_rows, train=rules.min_train_rows, commit=commit, seeds=seen)]
+    document = [
+        _HEAD.format(split=split, test=rules.min_test_rows, train=rules.min_train_rows, commit=commit, seeds=seen)
+    ]
     for example, folder, measure in EXAMPLES:
         document.append(section(example, runs(example, data / folder, seeds), measure))
         print(document[-1], flush=True)

@@ -1,4 +1,4 @@
-"""`consilium demo`, `simulate` and `synthetic`: federations in one process. Heavy imports wait until they are needed."""
+"""`consilium demo`, `simulate`, `synthetic`: federations in one process. Heavy imports wait until they are needed."""
 
 from importlib.resources import as_file, files
 from pathlib import Path

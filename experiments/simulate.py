@@ -28,7 +28,7 @@ def simulate(
 ) -> dict[str, Any]:
     """Run `plan` over `sites` in this process and return the result, which is also in `out`/result.json.
 
-    Each virtual site gets its own folder `out`/sites/NAME with a site.toml, its approved plan, its book and its results.
+    Each virtual site gets a folder `out`/sites/NAME with a site.toml, its approved plan, its book and its results.
     Raises PlanError and DataError before anything is written, RunError and TooFewSites afterwards.
     """
     configs = list(sites)

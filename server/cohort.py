@@ -35,9 +35,7 @@ def wait_for_nodes(grid: Grid, *, wanted: int, timeout_s: float) -> list[int]:
     return nodes
 
 
-def enrol(
-    grid: Grid, layout: Layout, *, wanted: int, wait_s: float, timeout_s: float
-) -> tuple[Cohort, dict[str, str]]:
+def enrol(grid: Grid, layout: Layout, *, wanted: int, wait_s: float, timeout_s: float) -> tuple[Cohort, dict[str, str]]:
     """Ask every connected node what it can train. Returns the cohort, and the code of each node that declined."""
     nodes = wait_for_nodes(grid, wanted=wanted, timeout_s=wait_s)
     answers = ask(grid, nodes, Question("query.declare", layout.plan.hash), timeout_s=timeout_s)

@@ -47,7 +47,7 @@ def ask(grid: Grid, nodes: Iterable[int], question: Question, *, timeout_s: floa
     identifiers = list(grid.push_messages([question.to(node) for node in asked]))
     waiting = {identifier: node for identifier, node in zip(identifiers, asked, strict=True) if identifier}
     contents: dict[int, RecordDict] = {}
-    failed = {node: "not_delivered" for node in set(asked) - set(waiting.values())}
+    failed = dict.fromkeys(set(asked) - set(waiting.values()), "not_delivered")
     deadline, pause = time.monotonic() + timeout_s, _FIRST_POLL_S
     while waiting:
         for reply in grid.pull_messages(list(waiting)):

@@ -74,8 +74,12 @@ class Coordinator:
             reasons = ", ".join(f"{site}: {code}" for site, code in failed.items()) or "no other answered"
             raise RunError(f"{len(cohort.names)} site(s) enrolled, the plan asks for {rules.min_sites} ({reasons}).")
         self.journal.event(
-            "run_started", federation=self.plan.federation.name, sites=sorted(cohort.levels),
-            rounds=self.plan.training.rounds, tasks=[task.name for task in self.plan.tasks], plan_hash=self.plan.hash,
+            "run_started",
+            federation=self.plan.federation.name,
+            sites=sorted(cohort.levels),
+            rounds=self.plan.training.rounds,
+            tasks=[task.name for task in self.plan.tasks],
+            plan_hash=self.plan.hash,
         )
         return cohort
 
@@ -122,8 +126,10 @@ class Coordinator:
         each = self._own_steps(total.each, cohort, state) if step.robust else None
         parameters = step.apply(number, state.arrays["parameters"], divided, moved, each)
         if not np.isfinite(parameters).all():
-            raise RunError(f"round {number}: the step of {self.plan.aggregation.strategy!r} is not finite; lower "
-                           "aggregation.server_learning_rate. The journal holds the round before.")
+            raise RunError(
+                f"round {number}: the step of {self.plan.aggregation.strategy!r} is not finite; lower "
+                "aggregation.server_learning_rate. The journal holds the round before."
+            )
         entry = self._entry(number, total.sites, total.failed, tallies, judge) | _norms(norms)
         entry |= {"learning_rate": learning_rate(self.plan.training, number), "seconds": time.monotonic() - started}
         self._report_failures(total.failed, number)
@@ -168,8 +174,9 @@ class Coordinator:
         edges = np.array(state.facts.pop("final_edges"), dtype=np.float32)
         question = Question("query.finish", self.plan.hash, vector=self._broadcast(state, edges).to_vector())
         answers = ask(self.grid, cohort.names, question, timeout_s=self.plan.aggregation.round_timeout_s)
-        self._report_failures({cohort.names[node]: code for node, code in answers.failed.items()},
-                              self.plan.training.rounds + 1)
+        self._report_failures(
+            {cohort.names[node]: code for node, code in answers.failed.items()}, self.plan.training.rounds + 1
+        )
 
     def _broadcast(self, state: RunState, edges: NDArray[np.float32] | None = None) -> Broadcast:
         normaliser = Normaliser.from_vector(state.arrays["normaliser"], self.plan)
@@ -198,12 +205,18 @@ class Coordinator:
         return steps
 
     def _entry(
-        self, number: int, sites: tuple[str, ...], failed: dict[str, str], tallies: NDArray[np.float64],
+        self,
+        number: int,
+        sites: tuple[str, ...],
+        failed: dict[str, str],
+        tallies: NDArray[np.float64],
         judge: Evaluation,
     ) -> dict[str, Any]:
         pooled = judge.pooled(tallies)
-        tasks = {name: {key: value for key, value in entry["pooled"].items() if key in ("auroc", "mae", "accuracy", "loss")}
-                 for name, entry in pooled.items()}
+        tasks = {
+            name: {key: value for key, value in entry["pooled"].items() if key in ("auroc", "mae", "accuracy", "loss")}
+            for name, entry in pooled.items()
+        }
         return {"round": number, "sites": len(sites), "failed": failed, "tasks": tasks}
 
     def _report_failures(self, failed: dict[str, str], number: int) -> None:
@@ -229,7 +242,9 @@ def _left_out(plan: Plan, layout: Layout, cohort: Cohort) -> dict[str, dict[str,
 def _norms(sums: NDArray[np.float64]) -> dict[str, float]:
     before, after, clipped, sites = (float(value) for value in sums)
     return {
-        "norm_before_clip": before / sites, "norm_after_clip": after / sites, "clipped_fraction": clipped / sites,
+        "norm_before_clip": before / sites,
+        "norm_after_clip": after / sites,
+        "clipped_fraction": clipped / sites,
     }
 
 

@@ -1,7 +1,6 @@
 """One run from a plan and a grid to a folder: what the ServerApp and the simulation both call."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from flwr.serverapp import Grid
@@ -16,7 +15,12 @@ SiteFiles = Callable[[], dict[str, Any]]
 
 
 def run(
-    plan: Plan, grid: Grid, journal: Journal, *, wanted_sites: int, site_files: SiteFiles | None = None,
+    plan: Plan,
+    grid: Grid,
+    journal: Journal,
+    *,
+    wanted_sites: int,
+    site_files: SiteFiles | None = None,
     wait_s: float = 120.0,
 ) -> dict[str, Any]:
     """Run all phases and leave model.safetensors, report.html and result.json in the journal's folder.

@@ -70,7 +70,11 @@ class ServerStep:
         return self.rules.strategy in ROBUST_STRATEGIES
 
     def apply(
-        self, round_number: int, parameters: Float32, step: Float64, moved: NDArray[np.bool_],
+        self,
+        round_number: int,
+        parameters: Float32,
+        step: Float64,
+        moved: NDArray[np.bool_],
         each: dict[str, Float64] | None = None,
     ) -> Float32:
         """The next parameters, (D,) float32.
@@ -80,7 +84,9 @@ class ServerStep:
         """
         steps = [step] if not self.robust else [each[site] for site in sorted(each)] if each else []
         if not steps:
-            raise RunError(f"strategy {self.rules.strategy!r} needs each site's own update, which this sum does not show.")
+            raise RunError(
+                f"strategy {self.rules.strategy!r} needs each site's own update, which this sum does not show."
+            )
         current = ArrayRecord({"vector": Array(parameters)})
         requests = self._strategy.configure_train(round_number, current, ConfigRecord(), _OneNode())  # type: ignore[arg-type]
         request = next(iter(requests), None) or Message(RecordDict(), _NODE, MessageType.TRAIN)

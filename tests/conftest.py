@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def public_data() -> Path:
-    """Folder with the public data sets, or one clear line and a skip; with CONSILIUM_REQUIRE_DATA=1 it must be there."""
+    """Folder with the public data sets, or one line and a skip; with CONSILIUM_REQUIRE_DATA=1 it must be there."""
     path = Path(os.environ.get("CONSILIUM_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if path.is_dir():
         return path
@@ -91,7 +91,7 @@ def small_table(seed: int, rows: int = 90) -> pd.DataFrame:
 
 @pytest.fixture
 def write_sites(tmp_path: Path) -> Callable[..., Path]:
-    """write_sites(north=table, …) writes one CSV per hospital and gives the folder; without tables, three small ones."""
+    """write_sites(north=table, …) writes one CSV per hospital and gives the folder; without tables, three small."""
 
     def write(**tables: pd.DataFrame) -> Path:
         folder = tmp_path / "hospitals"

@@ -6,6 +6,7 @@ linear path, or the encoder's input columns of one feature. Each site declares a
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class Layout:
     def segments(self) -> tuple[Segment, ...]:
         widths = (self.columns.inputs, *self.plan.model.hidden)
         shapes: list[tuple[str, tuple[int, ...]]] = []
-        for depth, (inside, outside) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for depth, (inside, outside) in enumerate(pairwise(widths)):
             shapes += [(f"encoder.{depth}.weight", (outside, inside)), (f"encoder.{depth}.bias", (outside,))]
         shapes += [("heads.weight", (self.outputs, widths[-1])), ("heads.bias", (self.outputs,))]
         if self.plan.model.linear_path:

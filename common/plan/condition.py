@@ -38,7 +38,9 @@ def parse_condition(text: str, *, key: str, with_column: bool) -> Condition:
     example = "has_vitals == 1" if with_column else ">= 2"
     match = _SHAPE.match(text)
     if match is None or (match["column"] is not None) != with_column:
-        raise ValueError(f"'{key}' is {text!r}; allowed is one comparison such as '{example}' with >=, <=, ==, !=, > or <")
+        raise ValueError(
+            f"'{key}' is {text!r}; allowed is one comparison such as '{example}' with >=, <=, ==, !=, > or <"
+        )
     raw = match["value"]
     if len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "'\"":
         if match["op"] not in ("==", "!="):

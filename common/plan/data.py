@@ -126,8 +126,10 @@ class Task(Section):
 
     @property
     def positive_condition(self) -> Condition | None:
-        return None if self.positive_when is None else parse_condition(
-            self.positive_when, key="positive_when", with_column=False
+        return (
+            None
+            if self.positive_when is None
+            else parse_condition(self.positive_when, key="positive_when", with_column=False)
         )
 
     @property

@@ -58,8 +58,11 @@ def _training(plan: Plan) -> Section:
 
 def _leaving(plan: Plan) -> Section:
     update = Layout(plan).parameters
-    seen = "the coordinator learns their sum only" if plan.aggregation.secure else (
-        "sums are plain: the coordinator sees each site's vector")
+    seen = (
+        "the coordinator learns their sum only"
+        if plan.aggregation.secure
+        else ("sums are plain: the coordinator sees each site's vector")
+    )
     return "What leaves each site", [
         "Once: which tasks and features it can train, each with a weight of 1/8, 1/4, 1/2 or 1 (never a row count).",
         f"Twice: {Survey(plan).size:,} sums over its training rows (counts, sums, histograms), for the pooled scaling.",

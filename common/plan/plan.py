@@ -63,7 +63,9 @@ class Plan(Section):
         for task in self.tasks:
             unknown = [name for name in task.exclude if name not in names]
             if unknown:
-                raise ValueError(f"task {task.name!r}: 'exclude' names {unknown[0]!r}, which is no feature of this plan")
+                raise ValueError(
+                    f"task {task.name!r}: 'exclude' names {unknown[0]!r}, which is no feature of this plan"
+                )
             if set(names) <= set(task.exclude):
                 raise ValueError(f"task {task.name!r}: 'exclude' leaves it without any input")
         if self.aggregation.min_task_sites > 1 and self.aggregation.min_sites < 2:

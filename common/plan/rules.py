@@ -81,10 +81,12 @@ class Aggregation(Section):
         default=None, description="Step of fedavgm (default 1), fedadam, fedyogi (0.01) and fedadagrad (0.03)."
     )
     server_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.9, description="Momentum of fedavgm.")
-    beta_1: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.9, description="First-moment decay of fedadam "
-                                                            "and fedyogi.")
-    beta_2: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.99, description="Second-moment decay of fedadam "
-                                                            "and fedyogi.")
+    beta_1: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.9, description="First-moment decay of fedadam and fedyogi."
+    )
+    beta_2: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.99, description="Second-moment decay of fedadam and fedyogi."
+    )
     tau: Positive = Field(default=1e-3, description="Adaptivity floor of fedadam, fedyogi and fedadagrad.")
     trim: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(
         default=0.34, description="Share that fedtrimmedavg cuts off at each end."
@@ -99,8 +101,10 @@ class Aggregation(Section):
                 f"choose secure = false or one of {', '.join(MEAN_STRATEGIES)}"
             )
         if self.secure:
-            raise ValueError("secure = true is not available in this version; set secure = false to run with plain "
-                             "sums, where the coordinator sees each site's update")
+            raise ValueError(
+                "secure = true is not available in this version; set secure = false to run with plain "
+                "sums, where the coordinator sees each site's update"
+            )
         return self
 
 

@@ -54,7 +54,11 @@ def test_simulate_writes_result_report_and_model(federation, write_sites, tmp_pa
     result = json.loads((out / "result.json").read_text())
     assert result["seed"] == 3 and result["seeds"] == {"split": 3, "training": 3} and result["secure"] is False
     assert result["plan_hash"] == read_plan(out / "plan.json").hash
-    for name, keys in {"death": {"auroc", "auprc", "n"}, "stay": {"mae", "n"}, "triage": {"auroc", "accuracy", "n"}}.items():
+    for name, keys in {
+        "death": {"auroc", "auprc", "n"},
+        "stay": {"mae", "n"},
+        "triage": {"auroc", "accuracy", "n"},
+    }.items():
         task = result["tasks"][name]
         assert keys <= set(task["pooled"]) and set(task["per_site"]) == {"north", "south", "west"}
         for site in task["per_site"].values():
@@ -92,7 +96,10 @@ def test_predict_reproduces_the_auroc_of_the_result(federation, write_sites, tmp
     [
         ({"training": {"epochs": 3}}, ["unknown key 'training.epochs'"]),
         ({"training": {"rounds": "three"}}, ["'training.rounds' is 'three'", "valid integer"]),
-        ({"aggregation": {"strategy": "krum", "secure": True}}, ["'krum' needs each site's own update", "secure = false"]),
+        (
+            {"aggregation": {"strategy": "krum", "secure": True}},
+            ["'krum' needs each site's own update", "secure = false"],
+        ),
         ({"tasks": [{"name": "x", "label": "age"}]}, ["feature 'age' is the label of task 'x'"]),
         ({"tasks": [{"name": "x", "label": "y", "exclude": ["hr"]}]}, ["'hr'", "no feature"]),
         ({"tasks": []}, ["'tasks'", "at least 1 item"]),
@@ -128,14 +135,18 @@ def test_wrong_table_is_one_sentence(change, words, federation, write_sites, tmp
 def test_two_sites_with_one_name(federation, write_sites, tmp_path: Path) -> None:
     sites = write_sites(north=small_table(0))
     small_table(1).to_parquet(sites / "north.parquet")
-    assert_one_sentence(consilium("simulate", federation(), "--sites", sites, "--out", tmp_path / "o"), "north.csv", "north.parquet")
+    assert_one_sentence(
+        consilium("simulate", federation(), "--sites", sites, "--out", tmp_path / "o"), "north.csv", "north.parquet"
+    )
 
 
 def test_unknown_unit(federation, write_sites, tmp_path: Path) -> None:
     sites = write_sites(south=small_table(1), west=small_table(2))
     small_table(0).to_csv(sites / "table.csv", index=False)
     (sites / "site.toml").write_text('[site]\nname = "north"\n[data]\nfiles = ["table.csv"]\n[units]\nsbp = "stone"\n')
-    assert_one_sentence(consilium("simulate", federation(), "--sites", sites, "--out", tmp_path / "o"), "site.toml", "sbp", "stone")
+    assert_one_sentence(
+        consilium("simulate", federation(), "--sites", sites, "--out", tmp_path / "o"), "site.toml", "sbp", "stone"
+    )
 
 
 def test_too_few_sites_and_used_folder(federation, write_sites, tmp_path: Path) -> None:
@@ -145,7 +156,9 @@ def test_too_few_sites_and_used_folder(federation, write_sites, tmp_path: Path) 
     assert consilium("simulate", plan, "--sites", write_sites(), "--out", out).returncode == 0
     again = consilium("simulate", plan, "--sites", write_sites(), "--out", out)
     assert_one_sentence(again, "already holds a run", "--resume")
-    other = consilium("simulate", plan, "--sites", write_sites(), "--out", out, "--resume", "--set", "training.rounds=9")
+    other = consilium(
+        "simulate", plan, "--sites", write_sites(), "--out", out, "--resume", "--set", "training.rounds=9"
+    )
     assert_one_sentence(other, "another plan")
 
 
@@ -168,7 +181,14 @@ def test_wrong_model_file(damage: bytes | None, write_sites, tmp_path: Path) -> 
 def test_plan_show_says_what_leaves(federation) -> None:
     done = consilium("plan", "show", federation())
     assert done.returncode == 0
-    for words in ("What leaves each site", "Plan hash", "pressure", "does not see sbp", "mm[Hg]", "coordinator sees each"):
+    for words in (
+        "What leaves each site",
+        "Plan hash",
+        "pressure",
+        "does not see sbp",
+        "mm[Hg]",
+        "coordinator sees each",
+    ):
         assert words in done.stdout
 
 

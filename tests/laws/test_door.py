@@ -22,8 +22,13 @@ from server.identity import act_as_coordinator
 from server.journal import PLAN
 
 SECRET = "patient-Ada-Lovelace-4711"
-HANDLERS = {"query.declare": "declare", "query.survey": "survey", "train": "train", "evaluate": "evaluate",
-            "query.finish": "finish"}
+HANDLERS = {
+    "query.declare": "declare",
+    "query.survey": "survey",
+    "train": "train",
+    "evaluate": "evaluate",
+    "query.finish": "finish",
+}
 
 
 def _modules(package: object) -> list[Path]:
@@ -38,8 +43,18 @@ def _called_names(path: Path) -> set[str]:
 
 
 def test_only_the_door_builds_replies() -> None:
-    builders = {"Message", "RecordDict", "ArrayRecord", "MetricRecord", "ConfigRecord", "Array", "Error",
-                "create_reply", "create_error_reply", "make_message"}
+    builders = {
+        "Message",
+        "RecordDict",
+        "ArrayRecord",
+        "MetricRecord",
+        "ConfigRecord",
+        "Array",
+        "Error",
+        "create_reply",
+        "create_error_reply",
+        "make_message",
+    }
     found = {path.name for path in _modules(client) if _called_names(path) & builders}
     assert found == {"door.py"}
     source = ast.parse(Path(door.__file__).read_text())
@@ -57,8 +72,26 @@ def test_every_handler_goes_through_the_door() -> None:
 
 
 def test_common_is_pure() -> None:
-    forbidden = {"os", "pathlib", "socket", "subprocess", "tempfile", "shutil", "urllib", "http", "httpx", "requests",
-                 "flwr", "client", "server", "experiments", "random", "secrets", "time", "io"}
+    forbidden = {
+        "os",
+        "pathlib",
+        "socket",
+        "subprocess",
+        "tempfile",
+        "shutil",
+        "urllib",
+        "http",
+        "httpx",
+        "requests",
+        "flwr",
+        "client",
+        "server",
+        "experiments",
+        "random",
+        "secrets",
+        "time",
+        "io",
+    }
     for path in _modules(common):
         if path.name == "files.py":
             continue  # the one corner that reads and writes whole files
@@ -89,8 +122,18 @@ def _message(kind: str, plan: Plan, **header: object) -> Message:
 
 @pytest.mark.parametrize("kind", HANDLERS)
 @pytest.mark.parametrize(
-    "error", [ValueError(SECRET), KeyError(SECRET), RuntimeError(SECRET), DataError(SECRET), PlanError(SECRET),
-              NonFiniteUpdate(SECRET), Refusal("site_error", SECRET), MemoryError(SECRET), AssertionError(SECRET)],
+    "error",
+    [
+        ValueError(SECRET),
+        KeyError(SECRET),
+        RuntimeError(SECRET),
+        DataError(SECRET),
+        PlanError(SECRET),
+        NonFiniteUpdate(SECRET),
+        Refusal("site_error", SECRET),
+        MemoryError(SECRET),
+        AssertionError(SECRET),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_planted_exception_leaves_as_a_code(
@@ -121,9 +164,7 @@ def test_exception_inside_the_door_leaves_as_a_code(
     assert reply.error.code == CODES["site_error"][0] and SECRET not in repr(reply)
 
 
-def test_unapproved_plan_is_refused_before_any_work(
-    node: Context, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unapproved_plan_is_refused_before_any_work(node: Context, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
     monkeypatch.setattr(work, "train", lambda *_: called.append(1))
     reply = app(_message("train", plan, plan_hash="0" * 64), node)
@@ -132,17 +173,23 @@ def test_unapproved_plan_is_refused_before_any_work(
 
 @pytest.mark.parametrize(
     ("kind", "header"),
-    [("train", {"round": 4}), ("train", {"round": 0}), ("train", {"round": -1}), ("train", {"round": "1"}),
-     ("train", {"stage": "x"}), ("evaluate", {}), ("query.survey", {}), ("query.finish", {})],
+    [
+        ("train", {"round": 4}),
+        ("train", {"round": 0}),
+        ("train", {"round": -1}),
+        ("train", {"round": "1"}),
+        ("train", {"stage": "x"}),
+        ("evaluate", {}),
+        ("query.survey", {}),
+        ("query.finish", {}),
+    ],
 )
 def test_malformed_request_is_refused(kind: str, header: dict[str, object], node: Context, plan: Plan) -> None:
     reply = app(_message(kind, plan, **header), node)
     assert reply.error.reason.startswith("malformed_request:")
 
 
-def test_book_that_cannot_be_written_keeps_the_release_inside(
-    node: Context, plan: Plan
-) -> None:
+def test_book_that_cannot_be_written_keeps_the_release_inside(node: Context, plan: Plan) -> None:
     book = Path(str(node.node_config["site-config"])).parent / "releases.jsonl"
     book.symlink_to("/dev/full")
     reply = app(_message("query.declare", plan), node)

@@ -17,7 +17,9 @@ from server.journal import EVENTS
 from tests.laws.asserts import assert_same_model
 
 
-def _failing(monkeypatch: pytest.MonkeyPatch, when: Callable[[str, int], bool], how: Callable[[Update], Update]) -> None:
+def _failing(
+    monkeypatch: pytest.MonkeyPatch, when: Callable[[str, int], bool], how: Callable[[Update], Update]
+) -> None:
     honest = work.train
 
     def train(session, request):
@@ -48,7 +50,10 @@ def test_site_that_fails_in_a_round_is_left_out_and_named(
     _failing(monkeypatch, lambda site, number: site == "south" and number == 2, how)
     result = simulate(plan, find_sites(write_sites()), tmp_path / "out")
     assert [(e["round"], e["sites"], e["failed"]) for e in result["history"]] == [
-        (1, 3, {}), (2, 2, {"south": code}), (3, 3, {}), (4, 3, {})
+        (1, 3, {}),
+        (2, 2, {"south": code}),
+        (3, 3, {}),
+        (4, 3, {}),
     ]
     events = [json.loads(line) for line in (tmp_path / "out" / EVENTS).read_text().splitlines()]
     assert {"event": "site_failed", "site": "south", "round": 2, "code": code} in events
@@ -59,7 +64,9 @@ def test_too_few_sites_stops_resumably(plan: Plan, write_sites, tmp_path: Path, 
     simulate(plan, sites, tmp_path / "whole")
     with monkeypatch.context() as broken:
         _failing(broken, lambda site, number: site != "north" and number == 2, _raise)
-        with pytest.raises(TooFewSites, match=r"round 2: 1 site\(s\) reported, the plan asks for 2 .*south: site_error"):
+        with pytest.raises(
+            TooFewSites, match=r"round 2: 1 site\(s\) reported, the plan asks for 2 .*south: site_error"
+        ):
             simulate(plan, sites, tmp_path / "cut")
     assert not (tmp_path / "cut" / "result.json").exists()
     simulate(plan, sites, tmp_path / "cut", resume=True)
@@ -73,7 +80,10 @@ def test_step_that_is_not_finite_keeps_the_last_model(make_plan, write_sites, tm
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"])
+@pytest.mark.parametrize(
+    "strategy",
+    ["fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"],
+)
 def test_every_strategy_trains(strategy: str, make_plan, write_sites, tmp_path: Path) -> None:
     plan = make_plan(aggregation={"strategy": strategy}, training={"rounds": 6, "proximal_mu": 0.01})
     result = simulate(plan, find_sites(write_sites()), tmp_path / "out")

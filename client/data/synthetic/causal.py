@@ -84,7 +84,10 @@ def draw_observables(rng: np.random.Generator, mix: CaseMix, latent: Latents) ->
             "hemoglobin": 13.0 + 0.9 * latent.male - 0.7 * latent.frailty - 0.4 * latent.renal + 1.1 * z[13],
             "wbc": np.exp(np.log(8.2) + 0.20 * latent.inflammation + 0.05 * latent.smoker + 0.20 * z[15]),
             "cholesterol": 188.0
-            + 14.0 * latent.adiposity + 10.0 * latent.stiffness - 12.0 * latent.frailty + 30.0 * z[14],
+            + 14.0 * latent.adiposity
+            + 10.0 * latent.stiffness
+            - 12.0 * latent.frailty
+            + 30.0 * z[14],
             "prior_admissions": rng.poisson(np.exp(-0.7 + 0.55 * latent.frailty)).astype(np.float64),
         }
     )

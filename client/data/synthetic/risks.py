@@ -56,11 +56,7 @@ def scores(record: pd.DataFrame) -> Scores:
     # Pain and fever raise blood pressure and glucose, so in the acutely ill the same number means less.
     pressure = above("systolic_bp", 120.0, 14.0) + above("diastolic_bp", 76.0, 9.0) + above("cholesterol", 200.0, 60.0)
     vascular = pressure * (1.0 - 0.7 * np.tanh(acute / 2.0))
-    glycaemic = (
-        np.log(x["glucose"] / 108.0) / 0.25
-        - 0.9 * np.tanh(acute / 2.0)
-        + 0.5 * np.tanh((bmi - 29.0) / 4.0)
-    )
+    glycaemic = np.log(x["glucose"] / 108.0) / 0.25 - 0.9 * np.tanh(acute / 2.0) + 0.5 * np.tanh((bmi - 29.0) / 4.0)
     frail = (
         0.8 * decades
         + np.maximum(np.log(x["creatinine"] / 1.1), 0.0) / 0.35
@@ -86,29 +82,48 @@ def true_risks(record: pd.DataFrame) -> pd.DataFrame:
     sugar = np.maximum(s.glycaemic, 0.0)
 
     hypertension = (
-        -1.75 + 1.1 * s.vascular * (1.0 - 0.3 * s.decades) + 0.9 * s.decades
-        + 0.7 * np.tanh((s.bmi - 28.0) / 4.0) + 0.5 * log_renal / 0.3
+        -1.75
+        + 1.1 * s.vascular * (1.0 - 0.3 * s.decades)
+        + 0.9 * s.decades
+        + 0.7 * np.tanh((s.bmi - 28.0) / 4.0)
+        + 0.5 * log_renal / 0.3
     )
     diabetes = (
-        -2.8 + 0.4 * s.glycaemic + 1.1 * sugar * (1.0 + 0.6 * np.tanh((s.bmi - 28.0) / 4.0))
-        + 0.5 * s.decades + 0.4 * sugar * np.tanh(s.vascular / 2.0)
+        -2.8
+        + 0.4 * s.glycaemic
+        + 1.1 * sugar * (1.0 + 0.6 * np.tanh((s.bmi - 28.0) / 4.0))
+        + 0.5 * s.decades
+        + 0.4 * sugar * np.tanh(s.vascular / 2.0)
     )
     deterioration = (
-        -4.5 + 0.9 * s.acute + 0.35 * s.acute * np.tanh(np.maximum(s.frail, 0.0) / 2.0)
-        + 0.5 * (kind == "transfer") + 0.30 * s.frail
+        -4.5
+        + 0.9 * s.acute
+        + 0.35 * s.acute * np.tanh(np.maximum(s.frail, 0.0) / 2.0)
+        + 0.5 * (kind == "transfer")
+        + 0.30 * s.frail
     )
     log_stay = (
-        1.25 + 0.45 * np.tanh(s.acute / 1.5) * (1.0 + 0.6 * smoker) + 0.30 * np.tanh(s.frail / 1.5)
-        - 0.35 * (kind == "elective") + 0.20 * (kind == "transfer") + 0.15 * np.tanh(sugar)
+        1.25
+        + 0.45 * np.tanh(s.acute / 1.5) * (1.0 + 0.6 * smoker)
+        + 0.30 * np.tanh(s.frail / 1.5)
+        - 0.35 * (kind == "elective")
+        + 0.20 * (kind == "transfer")
+        + 0.15 * np.tanh(sugar)
     )
     response = (
-        1.3 - 2.5 * np.tanh(s.decades) * np.tanh((pulse_pressure - 54.0) / 9.0)
+        1.3
+        - 2.5 * np.tanh(s.decades) * np.tanh((pulse_pressure - 54.0) / 9.0)
         + 1.7 * np.tanh((record["systolic_bp"].to_numpy() - 138.0) / 14.0)
-        - 1.2 * np.tanh((s.bmi - 28.0) / 4.0) * male - 0.7 * log_renal / 0.3 - 0.7 * np.tanh(s.glycaemic)
+        - 1.2 * np.tanh((s.bmi - 28.0) / 4.0) * male
+        - 0.7 * log_renal / 0.3
+        - 0.7 * np.tanh(s.glycaemic)
     )
     readmission = -3.75 + 0.70 * s.frail + 1.0 * prior + 0.45 * sugar * (1.0 + 0.6 * smoker) + 0.40 * s.acute
     urgency = (
-        -1.6 + 1.3 * s.acute + 0.35 * np.maximum(s.decades, 0.0) * s.acute / 2.0 + 0.6 * (kind == "emergency")
+        -1.6
+        + 1.3 * s.acute
+        + 0.35 * np.maximum(s.decades, 0.0) * s.acute / 2.0
+        + 0.6 * (kind == "emergency")
         + 0.15 * s.frail
     )
 
