@@ -6,9 +6,9 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from common.plan import Plan
+from server.coordinator import Coordinator
 from server.dashboard.report import write_report
 from server.journal import Journal
-from server.phases import Coordinator
 from server.result import assemble, write_model, write_result
 
 SiteFiles = Callable[[], dict[str, Any]]

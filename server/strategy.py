@@ -20,6 +20,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 _DEFAULT_RATE = {"fedavgm": 1.0, "fedadam": 0.01, "fedyogi": 0.01, "fedadagrad": 0.03}
 _NODE = 1
+_PREFIX = "strategy."
 
 
 class _OneNode:
@@ -102,24 +103,24 @@ class ServerStep:
         return result
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What the strategy remembers, as named arrays for the journal."""
+        """What the strategy remembers, as arrays for the journal; their names begin with `strategy.`."""
         result: dict[str, NDArray[Any]] = {}
         for name in ("m_t", "v_t"):
             if (value := getattr(self._strategy, name, None)) is not None:
-                result[name] = np.asarray(value["vector"])
+                result[_PREFIX + name] = np.asarray(value["vector"])
         if (momentum := getattr(self._strategy, "momentum_vector", None)) is not None:
-            result["momentum_vector"] = np.asarray(momentum[0])
+            result[_PREFIX + "momentum_vector"] = np.asarray(momentum[0])
         return result
 
-    def restore(self, state: dict[str, NDArray[Any]], parameters: Float32) -> None:
-        """Continue where `state` was taken; `parameters`: (D,) the model of that moment."""
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Continue from a journal's arrays: `parameters`, (D,), and what `state` gave at that moment."""
         for name in ("m_t", "v_t"):
-            if name in state:
-                setattr(self._strategy, name, {"vector": state[name]})
+            if _PREFIX + name in arrays:
+                setattr(self._strategy, name, {"vector": arrays[_PREFIX + name]})
         if isinstance(self._strategy, flower.FedAvgM):
-            self._strategy.current_arrays = ArrayRecord({"vector": Array(parameters)})
-            if "momentum_vector" in state:
-                self._strategy.momentum_vector = [state["momentum_vector"]]
+            self._strategy.current_arrays = ArrayRecord({"vector": Array(arrays["parameters"])})
+            if (momentum := arrays.get(_PREFIX + "momentum_vector")) is not None:
+                self._strategy.momentum_vector = [momentum]
 
 
 def _reply(request: Message, model: Float64) -> Message:

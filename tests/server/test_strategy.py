@@ -20,7 +20,7 @@ def _run(rules: Aggregation, steps: list[np.ndarray], *, cut: int | None = None)
     for number, change in enumerate(steps, start=1):
         if number == cut:  # as after a restart: only what the journal holds goes on
             state, step = step.state(), ServerStep(rules)
-            step.restore(state, parameters)
+            step.restore(state | {"parameters": parameters})
         parameters = step.apply(number, parameters, change, moved, {"a": change, "b": change, "c": change})
     return parameters
 

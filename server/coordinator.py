@@ -1,0 +1,78 @@
+"""The coordinator: enrol, survey, rounds, evaluation, finish, with the journal after every step that must survive."""
+
+import time
+from dataclasses import dataclass
+
+from flwr.serverapp import Grid
+
+from common.errors import RunError
+from common.model import Layout
+from common.plan import Plan
+from server.cohort import Cohort, enrol
+from server.journal import Journal, RunState
+from server.phases.context import Run
+from server.phases.evaluation import evaluate, finish
+from server.phases.rounds import train_round
+from server.phases.survey import survey
+from server.strategy import ServerStep
+from server.sums import PlainSum
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """Runs one plan over one grid. `journal` is where it continues from, and where it leaves every round.
+
+    wanted_sites: sites to wait for before the start, at most `wait_s` seconds.
+    """
+
+    plan: Plan
+    grid: Grid
+    journal: Journal
+    wanted_sites: int
+    wait_s: float = 120.0
+
+    def run(self) -> RunState:
+        """All phases; returns the final state, whose facts hold what the result file needs."""
+        started = time.monotonic()
+        cohort = self._enrol()
+        sums = PlainSum(self.grid, cohort, self.plan.aggregation.round_timeout_s)
+        run = Run(self.plan, cohort, sums, self.journal)
+        state = self.journal.last()
+        if state is None:
+            state = survey(run)
+            self.journal.commit(state)
+        else:
+            self.journal.event("resumed", round=state.round)
+        before = state.facts.get("seconds", 0.0)
+        step = ServerStep(self.plan.aggregation)
+        step.restore(state.arrays)
+        while state.round < self.plan.training.rounds:
+            state = train_round(run, state, step)
+            state.facts["seconds"] = before + time.monotonic() - started
+            self.journal.commit(state)
+        edges = evaluate(run, state)
+        finish(run, state, self.grid, edges)
+        state.facts["seconds"] = before + time.monotonic() - started
+        self.journal.event("finished", seconds=state.facts["seconds"])
+        return state
+
+    def _enrol(self) -> Cohort:
+        rules = self.plan.aggregation
+        layout = Layout(self.plan)
+        cohort, failed = enrol(
+            self.grid, layout, wanted=self.wanted_sites, wait_s=self.wait_s, timeout_s=rules.round_timeout_s
+        )
+        self.journal.event(
+            "run_started",
+            federation=self.plan.federation.name,
+            sites=sorted(cohort.levels),
+            rounds=self.plan.training.rounds,
+            tasks=[task.name for task in self.plan.tasks],
+            plan_hash=self.plan.hash,
+        )
+        for site, code in failed.items():
+            self.journal.event("site_failed", site=site, round=0, code=code)
+        if len(cohort.names) < rules.min_sites:
+            reasons = ", ".join(f"{site}: {code}" for site, code in failed.items()) or "no other answered"
+            raise RunError(f"{len(cohort.names)} site(s) enrolled, the plan asks for {rules.min_sites} ({reasons}).")
+        return cohort

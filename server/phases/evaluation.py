@@ -1,0 +1,51 @@
+"""After the last round: the end of the learning curve, then the test rows in two passes, then the model goes home."""
+
+import numpy as np
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from common.evaluation import Evaluation, first_edges
+from server.exchange import Question, ask
+from server.journal import RunState
+from server.phases.context import Run, broadcast_of, curve_entry
+from server.sums import Sum
+
+Edges = NDArray[np.float32]
+
+
+def evaluate(run: Run, state: RunState) -> Edges:
+    """Adds the pooled metrics to the state's facts; returns the score edges between which they were counted.
+
+    Pass 1 over the test rows finds edges between which the scores are spread evenly, pass 2 counts between those: the
+    bound on the pooled AUROC is then small however confident the model is.
+    """
+    plan, rules = run.plan, run.plan.evaluation
+    number = plan.training.rounds + 1
+    run.journal.event("evaluation")
+    judge = Evaluation(plan, rules.round_bins, False)
+    total = _collect(run, state, judge, state.arrays["edges"], stage=0)
+    entry = curve_entry(number, total.sites, total.failed, total.total, judge)
+    state.facts["history"] = [*state.facts["history"], entry]
+    final = Evaluation(plan, rules.histogram_bins, True)
+    edges = first_edges(final.score_columns, bins=rules.histogram_bins)
+    edges[: run.layout.outputs] = judge.next_edges(state.arrays["edges"], total.total, bins=rules.histogram_bins)
+    total = _collect(run, state, final, edges, stage=1)
+    edges = final.next_edges(edges, total.total, bins=rules.histogram_bins)
+    total = _collect(run, state, final, edges, stage=2)
+    state.facts["tasks"] = final.pooled(total.total)
+    return edges
+
+
+def finish(run: Run, state: RunState, grid: Grid, edges: Edges) -> None:
+    """Leave model, normaliser and plan hash at every site."""
+    question = Question("query.finish", run.plan.hash, vector=broadcast_of(state, run.plan, edges))
+    answers = ask(grid, run.cohort.names, question, timeout_s=run.plan.aggregation.round_timeout_s)
+    failed = {run.cohort.names[node]: code for node, code in answers.failed.items()}
+    run.note_failures(failed, run.plan.training.rounds + 1)
+
+
+def _collect(run: Run, state: RunState, judge: Evaluation, edges: Edges, *, stage: int) -> Sum:
+    question = Question("evaluate", run.plan.hash, stage=stage, vector=broadcast_of(state, run.plan, edges))
+    total = run.sums.collect(question, size=judge.size, min_sites=run.min_sites)
+    run.note_failures(total.failed, run.plan.training.rounds + 1)
+    return total

@@ -1,0 +1,82 @@
+"""One round: broadcast, one sum of updates and tallies, division block by block, the strategy's step."""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import RunError
+from common.evaluation import Evaluation
+from common.schedule import learning_rate
+from server.exchange import Question
+from server.journal import RunState
+from server.phases.context import Run, broadcast_of, curve_entry, normaliser_of
+from server.strategy import ServerStep
+
+Float64 = NDArray[np.float64]
+_NORMS = 4  # each site adds: norm before clipping, norm after, 1 if it was clipped, 1
+
+
+def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
+    """The state after the next round. Raises TooFewSites, and RunError if the step is not finite."""
+    started, number = time.monotonic(), state.round + 1
+    plan, size = run.plan, run.layout.parameters
+    judge = Evaluation(plan, plan.evaluation.round_bins, False)
+    vector = broadcast_of(state, plan, state.arrays["edges"])
+    question = Question("train", plan.hash, round=number, vector=vector)
+    total = run.sums.collect(question, size=size + judge.size + _NORMS, min_sites=run.min_sites)
+    update, tallies, norms = np.split(total.total, [size, size + judge.size])
+    taking_part = _taking_part(run, state)
+    weight = _total_weight(run, total.sites, taking_part)
+    moved = weight > 0
+    divided = np.divide(update, weight, out=np.zeros_like(update), where=moved)
+    each = _own_steps(run, total.each, taking_part) if step.robust else None
+    parameters = step.apply(number, state.arrays["parameters"], divided, moved, each)
+    if not np.isfinite(parameters).all():
+        raise RunError(
+            f"round {number}: the step of {plan.aggregation.strategy!r} is not finite; lower "
+            "aggregation.server_learning_rate. The journal holds the round before."
+        )
+    entry = curve_entry(number, total.sites, total.failed, tallies, judge) | _mean_norms(norms)
+    entry |= {"learning_rate": learning_rate(plan.training, number), "seconds": time.monotonic() - started}
+    run.note_failures(total.failed, number)
+    run.journal.event("round", rounds=plan.training.rounds, **entry)
+    edges = judge.next_edges(state.arrays["edges"], tallies, bins=plan.evaluation.round_bins)
+    arrays = {"parameters": parameters, "normaliser": state.arrays["normaliser"], "edges": edges}
+    bytes_up = max(total.bytes_up, state.facts.get("bytes_up", 0))
+    facts = state.facts | {"history": [*state.facts["history"], entry], "bytes_up": bytes_up}
+    return RunState(number, arrays | step.state(), facts)
+
+
+def _taking_part(run: Run, state: RunState) -> Float64:
+    """(blocks,) 1 for a block that is trained, 0 for one that was left out."""
+    normaliser = normaliser_of(state, run.plan)
+    return np.concatenate([[1.0], normaliser.task_available, normaliser.available])
+
+
+def _total_weight(run: Run, sites: tuple[str, ...], taking_part: Float64) -> Float64:
+    """(D,) sum of the declared levels of the sites in this sum; 0 for blocks that fewer than `min_task_sites` hold."""
+    levels = np.array([run.cohort.levels[site] for site in sites])
+    enough = (levels > 0).sum(axis=0) >= run.plan.aggregation.min_task_sites
+    enough[0] = True  # the encoder belongs to every task; min_sites guards it
+    return np.asarray((levels.sum(axis=0) * enough * taking_part)[run.layout.block_of])
+
+
+def _own_steps(run: Run, each: dict[str, NDArray[np.floating]], taking_part: Float64) -> dict[str, Float64]:
+    """site -> (D,) its own step, for robust strategies; 0 where it did not train a block."""
+    steps = {}
+    for site, vector in each.items():
+        weight = (run.cohort.levels[site] * taking_part)[run.layout.block_of]
+        update = vector[: run.layout.parameters].astype(np.float64)
+        steps[site] = np.divide(update, weight, out=np.zeros_like(update), where=weight > 0)
+    return steps
+
+
+def _mean_norms(sums: Float64) -> dict[str, Any]:
+    before, after, clipped, sites = (float(value) for value in sums)
+    return {
+        "norm_before_clip": before / sites,
+        "norm_after_clip": after / sites,
+        "clipped_fraction": clipped / sites,
+    }
