@@ -16,9 +16,13 @@ RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
     && pip install -c constraints.txt -r requirements.txt
 
 COPY . .
+# What only a compiler, a package's own tests or a download at run time would need does not go into the image.
 RUN pip install --no-deps --no-build-isolation . \
     && pip uninstall --yes setuptools pip \
-    && rm -rf /opt/consilium/bin/uv /opt/consilium/bin/uvx /opt/consilium/lib/python3.11/site-packages/torch/include
+    && rm -rf /opt/consilium/bin/uv /opt/consilium/bin/uvx \
+    && cd /opt/consilium/lib/python3.11/site-packages \
+    && rm -rf torch/include pyarrow/include pyarrow/tests pandas/tests \
+    && find sympy networkx -type d -name tests -prune -exec rm -rf {} +
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 consilium \

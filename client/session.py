@@ -99,10 +99,16 @@ def open_session(context: Context) -> Session:
     plan = read_plan(config.plan)
     key = (str(config.folder), plan.hash)
     if key not in _sessions:
-        config.folder.mkdir(parents=True, exist_ok=True)
-        _log_to(config.folder / "site.log", config.name)
-        _sessions[key] = Session(config, plan)
+        keep_session(Session(config, plan))
     return _sessions[key]
+
+
+def keep_session(session: Session) -> None:
+    """Have `session` answer for its site from now on: a simulation hands over the tables that it has checked."""
+    folder = session.config.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    _log_to(folder / "site.log", session.config.name)
+    _sessions[str(folder), session.plan.hash] = session
 
 
 def close_sessions() -> None:

@@ -29,25 +29,26 @@ class ModelFile:
         layout = Layout(self.plan)
         tensors = {name: np.ascontiguousarray(value) for name, value in layout.split(self.parameters).items()}
         tensors["normaliser"] = self.normaliser.to_vector()
-        metadata = {
+        facts = {
             "format": _FORMAT,
             "plan": self.plan.canonical.decode(),
             "plan_hash": self.plan.hash,
-            "left_out": json.dumps(self.left_out),
+            "left_out": self.left_out,
         }
-        return bytes(save(tensors, metadata=metadata))
+        # One entry: safetensors writes several in no fixed order, and equal models should be equal files.
+        return bytes(save(tensors, metadata={"consilium": json.dumps(facts, sort_keys=True)}))
 
     @staticmethod
     def from_bytes(data: bytes, *, source: str) -> "ModelFile":
         """Raises ModelFileError, naming `source`, if the bytes are damaged or no model of ours."""
         try:
             tensors = load(data)
-            metadata: dict[str, Any] = _metadata(data)
-        except (SafetensorError, ValueError, KeyError, TypeError):
+            facts = _facts(data)
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
             raise ModelFileError(f"{source}: not a readable safetensors file; it may be cut off or damaged.") from None
-        if metadata.get("format") != _FORMAT:
-            raise ModelFileError(f"{source}: not a Consilium model ({_FORMAT}); found {metadata.get('format')!r}.")
-        plan = plan_from_canonical(metadata["plan"].encode(), source=source)
+        if facts.get("format") != _FORMAT or not _well_typed(facts):
+            raise ModelFileError(f"{source}: not a Consilium model ({_FORMAT}); found {facts.get('format')!r}.")
+        plan = plan_from_canonical(facts["plan"].encode(), source=source)
         layout = Layout(plan)
         shapes = {segment.name: segment.shape for segment in layout.segments}
         shapes["normaliser"] = (Normaliser.size(plan),)
@@ -61,12 +62,18 @@ class ModelFile:
             plan,
             parameters.astype(np.float32),
             Normaliser.from_vector(tensors["normaliser"], plan),
-            tuple(json.loads(metadata["left_out"])),
+            tuple(facts["left_out"]),
         )
 
 
-def _metadata(data: bytes) -> dict[str, Any]:
-    """The header's free-form strings: 8 bytes of length, then JSON (the safetensors format)."""
+def _facts(data: bytes) -> dict[str, Any]:
+    """What stands beside the tensors: 8 bytes of length, then JSON with free-form strings (the safetensors format)."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
-    return dict(header["__metadata__"])
+    return dict(json.loads(header["__metadata__"].get("consilium", "{}")))
+
+
+def _well_typed(facts: dict[str, Any]) -> bool:
+    left_out = facts.get("left_out")
+    listed = isinstance(left_out, list) and all(isinstance(name, str) for name in left_out)
+    return listed and isinstance(facts.get("plan"), str)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from client.app import app
-from client.config import SiteConfig, virtual_site, write_site_toml
+from client.config import SiteConfig, load_site, virtual_site, write_site_toml
 from client.data.table import load_table
-from client.session import close_sessions
+from client.session import Session, close_sessions, keep_session
 from common.errors import RunError
 from common.plan import Plan
 from server.inprocess import InProcessGrid
@@ -36,8 +36,7 @@ def simulate(
         raise RunError(
             f"{len(configs)} site(s) found, the plan's aggregation.min_sites is {plan.aggregation.min_sites}."
         )
-    for config in configs:
-        load_table(config, plan)  # every site's data are checked before a folder is claimed
+    tables = {config.name: load_table(config, plan) for config in configs}  # checked before a folder is claimed
     if resume and (out / RESULT).exists() and (out / PLAN).exists() and (out / PLAN).read_bytes() == plan.canonical:
         return dict(json.loads((out / RESULT).read_bytes()))
     journal = Journal(out, plan, resume=resume, listeners=listeners)
@@ -45,6 +44,10 @@ def simulate(
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its own line per aggregation would bury the progress
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
     close_sessions()
+    for name, path in prepared.items():
+        session = Session(load_site(path), plan)
+        session.table = tables[name]
+        keep_session(session)
     grid = InProcessGrid(app, [{"site-config": str(path)} for path in prepared.values()])
     try:
         return run(plan, grid, journal, wanted_sites=len(prepared), site_files=lambda: read_site_files(prepared))

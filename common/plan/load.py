@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,8 +32,12 @@ def plan_from_dict(content: dict[str, Any], *, source: str) -> Plan:
         raise PlanError(f"{source}: {first_problem(error, content)}") from None
 
 
+@lru_cache(maxsize=16)
 def plan_from_canonical(data: bytes, *, source: str) -> Plan:
-    """The plan whose `canonical` bytes these are; raises PlanError if they are not canonical."""
+    """The plan whose `canonical` bytes these are; raises PlanError if they are not canonical.
+
+    A site reads its plan at every message; plans are frozen, so the same bytes are parsed once.
+    """
     try:
         plan = plan_from_dict(json.loads(data), source=source)
     except (UnicodeDecodeError, json.JSONDecodeError):
