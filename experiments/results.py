@@ -1,4 +1,4 @@
-"""`make results`: runs the examples on the public data, seeds 0 to 4, and writes docs/results.md from what came out.
+"""`make results`: runs what examples/results.toml lists over seeds 0 to 4 and writes docs/results.md from what came out.
 
 `python -m experiments.results DATA_FOLDER [SEED …]`
 """
@@ -7,7 +7,9 @@ import logging
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -17,35 +19,45 @@ from common.files import read_plan, write_atomic
 from experiments.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
-# example, folder of sites in the data folder, the measure that is judged
-EXAMPLES = (
-    ("heart", "fed_heart", "auroc"),
-    ("eicu", "eicu_demo/by_site_group", "auroc"),
-    ("heart-flamby", "fed_heart", "accuracy"),
-)
 _HEAD = """# Results on public data
 
 Written by `make results DATA=FOLDER` (see [data.md](data.md) for the folder) from runs of the examples with their
-defaults; do not edit by hand. One split per seed for all tasks, {split}. **Per-site mean**: the mean over sites with
-both classes among at least {test} labelled test rows and at least {train} training rows. Plain sums, no noise.
+defaults; do not edit by hand. One split per seed for all tasks. **Per-site mean**: the mean over sites with both classes
+among the labelled test rows, with at least as many test and training rows as `[evaluation]` in the plan asks for.
+Plain sums, no noise.
 
 Runs of commit `{commit}`, seeds {seeds}; mean ± standard deviation over seeds.
 """
 
 
-def runs(example: str, data: Path, seeds: Iterable[int]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Example:
+    """One entry of examples/results.toml. sites: folder below the data folder. measure: which metric is judged."""
+
+    plan: str
+    sites: str
+    measure: str
+
+
+def examples() -> list[Example]:
+    """What is run, in order."""
+    content = tomllib.loads((ROOT / "examples" / "results.toml").read_text())
+    return [Example(**entry) for entry in content["runs"]]
+
+
+def runs(example: Example, data: Path, seeds: Iterable[int]) -> list[dict[str, Any]]:
     """One result per seed."""
     results = []
     for seed in seeds:
         overrides = (f"seeds.split={seed}", f"seeds.training={seed}")
-        plan = read_plan(ROOT / "examples" / f"{example}.toml", overrides=overrides)
+        plan = read_plan(ROOT / "examples" / example.plan, overrides=overrides)
         with tempfile.TemporaryDirectory() as folder:
-            results.append(simulate(plan, find_sites(data), Path(folder) / "run"))
+            results.append(simulate(plan, find_sites(data / example.sites), Path(folder) / "run"))
     return results
 
 
 def per_site_means(results: list[dict[str, Any]], measure: str) -> dict[str, list[float]]:
-    """task -> the per-site mean of each seed that has one."""
+    """task -> the per-site mean of each seed."""
     tasks = results[0]["tasks"]
     return {task: [r["tasks"][task]["per_site_mean"][measure] for r in results] for task in tasks}
 
@@ -55,10 +67,10 @@ def mean_over_tasks(results: list[dict[str, Any]], measure: str) -> list[float]:
     return [mean(values) for values in zip(*per_site_means(results, measure).values(), strict=True)]
 
 
-def section(example: str, results: list[dict[str, Any]], measure: str) -> str:
+def section(example: Example, results: list[dict[str, Any]]) -> str:
     """One example as Markdown."""
-    first = results[0]
-    title = f"## {first['title']}\n\n`examples/{example}.toml`: {first['site_count']} sites, {first['rounds']} rounds, "
+    first, measure = results[0], example.measure
+    title = f"## {first['title']}\n\n`examples/{example.plan}`: {first['site_count']} sites, {first['rounds']} rounds, "
     title += f"{first['parameters']:,} parameters, {mean(r['seconds'] for r in results):.1f} s a run in one process.\n"
     lines = [f"| task | per-site mean {measure} | pooled {measure} |", "|---|---|---|"]
     pooled = {task: [r["tasks"][task]["pooled"][measure] for r in results] for task in first["tasks"]}
@@ -79,15 +91,9 @@ def main(data: Path, seeds: list[int]) -> None:
     logging.getLogger("flwr").setLevel(logging.WARNING)
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    plan = read_plan(ROOT / "examples" / "heart.toml")
-    rules, parts = plan.evaluation, plan.split
-    split = f"{parts.train:.0%} of patients to train, {parts.validation:.0%} to validate, {parts.test:.0%} to test"
-    seen = ", ".join(map(str, seeds))
-    document = [
-        _HEAD.format(split=split, test=rules.min_test_rows, train=rules.min_train_rows, commit=commit, seeds=seen)
-    ]
-    for example, folder, measure in EXAMPLES:
-        document.append(section(example, runs(example, data / folder, seeds), measure))
+    document = [_HEAD.format(commit=commit, seeds=", ".join(map(str, seeds)))]
+    for example in examples():
+        document.append(section(example, runs(example, data, seeds)))
         print(document[-1], flush=True)
     write_atomic(ROOT / "docs" / "results.md", "\n".join(document).encode())
 

@@ -13,21 +13,21 @@ from client.data.table import load_table
 from client.predict import predict_file
 from client.session import TEST
 from common.files import read_plan
-from experiments.results import EXAMPLES, ROOT, mean_over_tasks, runs
+from experiments.results import ROOT, Example, examples, mean_over_tasks, runs
 from experiments.simulate import simulate
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
-_FLOOR = {"heart": 0.70, "eicu": 0.68, "heart-flamby": 0.77}
+_FLOOR = {"heart.toml": 0.70, "eicu.toml": 0.68, "heart-flamby.toml": 0.77}
 
 
-@pytest.mark.parametrize(("example", "folder", "measure"), EXAMPLES)
-def test_example_is_above_its_floor(example: str, folder: str, measure: str, public_data: Path) -> None:
-    results = runs(example, public_data / folder, range(5))
-    values = mean_over_tasks(results, measure)
-    assert mean(values) >= _FLOOR[example], values
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.plan)
+def test_example_is_above_its_floor(example: Example, public_data: Path) -> None:
+    results = runs(example, public_data, range(5))
+    values = mean_over_tasks(results, example.measure)
+    assert mean(values) >= _FLOOR[example.plan], values
     for result in results:
         assert not result["left_out"]["tasks"]
-        assert result["site_count"] == len(find_sites(public_data / folder)) == len(result["sites"])
+        assert result["site_count"] == len(find_sites(public_data / example.sites)) == len(result["sites"])
 
 
 def test_prediction_of_a_site_reproduces_its_result(public_data: Path, tmp_path: Path) -> None:
