@@ -1,4 +1,4 @@
-"""`make results`: runs what examples/results.toml lists over seeds 0 to 4 and writes docs/results.md from what came out.
+"""`make results`: runs what examples/results.toml lists over seeds 0 to 4 and writes docs/results.md.
 
 `python -m experiments.results DATA_FOLDER [SEED …]`
 """
@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 _HEAD = """# Results on public data
 
 Written by `make results DATA=FOLDER` (see [data.md](data.md) for the folder) from runs of the examples with their
-defaults; do not edit by hand. One split per seed for all tasks. **Per-site mean**: the mean over sites with both classes
-among the labelled test rows, with at least as many test and training rows as `[evaluation]` in the plan asks for.
+defaults; do not edit by hand. One split per seed for all tasks. **Per-site mean**: the mean over sites with both
+classes among the labelled test rows, and with as many test and training rows as `[evaluation]` in the plan asks for.
 Plain sums, no noise.
 
 Runs of commit `{commit}`, seeds {seeds}; mean ± standard deviation over seeds.
