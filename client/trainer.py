@@ -90,10 +90,11 @@ class Trainer:
             order = torch.randperm(rows, generator=generator, device=device)
             inputs, labels = data.inputs[order], data.labels[order]
             movable, every = self._movable(labels, rules.batch_size)
+            targets = self.loss.targets(labels, weights)
             for number, first in enumerate(range(0, rows, rules.batch_size)):
                 batch = slice(first, first + rules.batch_size)
                 logits = self.network.logits(theta, inputs[batch], dropout=generator)
-                (gradient,) = torch.autograd.grad(self.loss(logits, labels[batch], weights), theta)
+                (gradient,) = torch.autograd.grad(self.loss(logits, targets[batch]), theta)
                 with torch.no_grad():
                     if rules.proximal_mu > 0.0:
                         gradient = gradient + rules.proximal_mu * (theta - anchor)

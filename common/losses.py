@@ -1,6 +1,6 @@
 """Masked multi-task losses: each task counts by a constant, whatever a batch happens to hold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -28,9 +28,28 @@ def task_weights(labelled: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class MultiTaskLoss:
-    """Loss of each row and task; unlabelled cells are exactly 0 and have no gradient.
+class Targets:
+    """Labels of n rows, made ready once for many batches; a weight of 0 marks an unlabelled cell.
 
+    binary, value: (n, tasks of that kind) float32. level: (n, multiclass tasks) int64. Each with its weights.
+    """
+
+    binary: Tensor
+    binary_weight: Tensor
+    value: Tensor
+    value_weight: Tensor
+    level: Tensor
+    level_weight: Tensor
+
+    def __getitem__(self, rows: slice) -> "Targets":
+        return Targets(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class MultiTaskLoss:
+    """Sum over tasks of weight x mean over rows of cross-entropy in nats, or Huber loss of the standardised label.
+
+    The mean is over all rows of the batch, not over the labelled ones: a row has the same effect in whatever company.
     label_mean, label_std: (T,) float32; regression targets are standardised with them.
     """
 
@@ -40,39 +59,43 @@ class MultiTaskLoss:
 
     @cached_property
     def _tasks(self) -> dict[str, list[int]]:
-        kinds = [task.kind for task in self.layout.plan.tasks]
-        return {kind: [i for i, found in enumerate(kinds) if found == kind] for kind in set(kinds)}
+        listed = list(enumerate(self.layout.plan.tasks))
+        return {kind: [i for i, t in listed if t.kind == kind] for kind in ("binary", "regression", "multiclass")}
 
     @cached_property
-    def _first_output(self) -> list[int]:
-        outputs = [task.outputs for task in self.layout.plan.tasks]
-        return [sum(outputs[:i]) for i in range(len(outputs))]
+    def _columns(self) -> dict[str, list[slice]]:
+        stops = np.cumsum([task.outputs for task in self.layout.plan.tasks]).tolist()
+        each = [slice(stop - t.outputs, stop) for stop, t in zip(stops, self.layout.plan.tasks, strict=True)]
+        return {kind: [each[i] for i in tasks] for kind, tasks in self._tasks.items()}
 
-    def per_cell(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(n, T): cross-entropy in nats, or the Huber loss (delta 1) of the standardised label.
+    def targets(self, labels: Tensor, weights: Tensor) -> Targets:
+        """labels: (n, T) float32, NaN where unlabelled. weights: (T,) float32."""
+        cell = torch.where(labels.isnan(), 0.0, weights)
+        known = labels.nan_to_num(0.0)
+        binary, value, level = (self._tasks[kind] for kind in ("binary", "regression", "multiclass"))
+        standard = (known[:, value] - self.label_mean[value]) / self.label_std[value]
+        return Targets(
+            known[:, binary], cell[:, binary], standard, cell[:, value], known[:, level].long(), cell[:, level]
+        )
 
-        logits: (n, outputs). labels: (n, T) float32, NaN where unlabelled.
-        """
-        known = ~labels.isnan()
-        target = torch.where(known, labels, 0.0)
-        loss = torch.zeros_like(target)
-        # All binary tasks in one call: with many small tasks the calls, not the arithmetic, take the time.
-        if binary := self._tasks.get("binary"):
-            scores = logits[:, [self._first_output[i] for i in binary]]
-            cross_entropy = functional.binary_cross_entropy_with_logits(scores, target[:, binary], reduction="none")
-            loss = loss.index_copy(1, torch.tensor(binary, device=loss.device), cross_entropy)
-        if regression := self._tasks.get("regression"):
-            scores = logits[:, [self._first_output[i] for i in regression]]
-            standard = (target[:, regression] - self.label_mean[regression]) / self.label_std[regression]
-            huber = functional.huber_loss(scores, standard, reduction="none")
-            loss = loss.index_copy(1, torch.tensor(regression, device=loss.device), huber)
-        for index in self._tasks.get("multiclass", []):
-            first = self._first_output[index]
-            scores = logits[:, first : first + self.layout.plan.tasks[index].outputs]
-            cross_entropy = functional.cross_entropy(scores, target[:, index].long(), reduction="none")
-            loss = loss.index_copy(1, torch.tensor([index], device=loss.device), cross_entropy[:, None])
-        return torch.where(known, loss, 0.0)
+    def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Scalar. logits: (n, outputs). An unlabelled cell adds exactly 0 and has no gradient."""
+        # All tasks of a kind in one call: with many small tasks the calls, not the arithmetic, take the time.
+        total = logits.new_zeros(())
+        if self._tasks["binary"]:
+            total = total + functional.binary_cross_entropy_with_logits(
+                self._scores(logits, "binary"), targets.binary, targets.binary_weight, reduction="sum"
+            )
+        if self._tasks["regression"]:
+            huber = functional.huber_loss(self._scores(logits, "regression"), targets.value, reduction="none")
+            total = total + (huber * targets.value_weight).sum()
+        for index, columns in enumerate(self._columns["multiclass"]):
+            loss = functional.cross_entropy(logits[:, columns], targets.level[:, index], reduction="none")
+            total = total + (loss * targets.level_weight[:, index]).sum()
+        return total / logits.shape[0]
 
-    def __call__(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """Scalar: sum over tasks of weight x mean over the rows given (not over the labelled ones)."""
-        return (self.per_cell(logits, labels) * weights).sum() / labels.shape[0]
+    def _scores(self, logits: Tensor, kind: str) -> Tensor:
+        columns = self._columns[kind]
+        if len(columns) == logits.shape[1]:
+            return logits
+        return torch.cat([logits[:, part] for part in columns], dim=1)

@@ -80,7 +80,8 @@ def test_training_equals_torch_optim(make_plan: Callable[..., Plan], optimizer: 
         for batch in order.split(plan.training.batch_size):
             flat = torch.zeros(layout.parameters).index_copy(0, places[0], weights).index_copy(0, places[1], biases)
             step.zero_grad()
-            loss(trainer.network.logits(flat, data.inputs[batch]), data.labels[batch], task_weight).backward()
+            targets = loss.targets(data.labels[batch], task_weight)
+            loss(trainer.network.logits(flat, data.inputs[batch]), targets).backward()
             step.step()
     theirs = np.zeros(layout.parameters, dtype=np.float32)
     theirs[decayed], theirs[~decayed] = weights.detach().numpy(), biases.detach().numpy()
