@@ -4,6 +4,7 @@ Same model, same rows, same batch size, same optimiser, one epoch on one core. B
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -67,8 +68,8 @@ def run() -> Iterator[Ratio]:
         inputs = torch.randn(ROWS, layout.columns.inputs, generator=random)
         labels = torch.randint(0, 2, (ROWS, TASKS), generator=random).float()
         labels[torch.rand(ROWS, TASKS, generator=random) < 0.05] = torch.nan
-        normaliser = Normaliser.from_vector(np.full(Normaliser.size(plan), ROWS, dtype=np.float32), plan)
-        trainer = Trainer(Network(layout, torch.device("cpu")), normaliser)
+        normaliser = Normaliser.from_vector(np.ones(Normaliser.size(plan), dtype=np.float32), plan)
+        trainer = Trainer(Network(layout, torch.device("cpu")), replace(normaliser, rows=ROWS))
         data, start = TrainingSet(inputs, labels), initial_parameters(layout, seed=0)
         weights = torch.from_numpy(task_weights(data.labelled))
         module = _Module(layout)

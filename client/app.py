@@ -6,7 +6,18 @@ from flwr.clientapp import ClientApp
 from client import work
 from client.door import answer
 
-app = ClientApp()
+
+class SiteApp(ClientApp):
+    """A ClientApp whose own errors, for a message that it has no handler for, leave through the door as well."""
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        try:
+            return super().__call__(message, context)
+        except ValueError:
+            return answer(message, context, work.unknown)
+
+
+app = SiteApp()
 
 
 @app.query("declare")

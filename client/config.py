@@ -1,6 +1,5 @@
 """site.toml: what one hospital calls its tables, columns and units. A bare table is a site without one."""
 
-import codecs
 import re
 import tomllib
 from collections.abc import Iterable
@@ -56,9 +55,19 @@ class SiteData(Section):
     @classmethod
     def _known(cls, value: str) -> str:
         try:
-            codecs.lookup(value)
-        except LookupError:
-            raise ValueError(f"found {value!r}; allowed is a Python encoding such as 'utf-8' or 'latin-1'") from None
+            "".encode(value)  # unlike codecs.lookup, this refuses codecs that are no text encodings
+        except (LookupError, ValueError):
+            raise ValueError(f"found {value!r}; allowed is a text encoding such as 'utf-8' or 'latin-1'") from None
+        return value
+
+    @field_validator("separator")
+    @classmethod
+    def _one_byte(cls, value: str) -> str:
+        if not value.isascii() or value in '"\r\n\0':
+            raise ValueError(
+                f"found {value!r}; allowed is one ASCII character such as ';' or a tab, "
+                "but no quotation mark, line break or null"
+            )
         return value
 
 
@@ -126,26 +135,28 @@ def load_site(path: str | Path) -> SiteConfig:
 
     Raises PlanError.
     """
-    path = Path(path)
-    source = path / SITE_FILE if path.is_dir() else path
-    if is_table(source):
-        return _bare(source)
+    source = path = Path(path)
     try:
+        source = path / SITE_FILE if path.is_dir() else path
+        if is_table(source):
+            return _bare(source)
         content = tomllib.loads(source.read_bytes().decode())
         return SiteConfig.model_validate(content)._at(source.absolute())
     except FileNotFoundError:
         if path.is_dir():
             raise PlanError(f"{path}: this folder holds no {SITE_FILE}.") from None
         raise PlanError(f"{path}: no such file; a site is a {SITE_FILE}, its folder or a table.") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PlanError(
-            f"{source}: not valid TOML: {error}; a site is a {SITE_FILE}, its folder or a table "
-            f"({', '.join(TABLE_SUFFIXES)})."
-        ) from None
     except OSError as error:
         raise PlanError(f"{source}: cannot be read: {error.strerror}.") from None
     except ValidationError as error:
         raise PlanError(f"{source}: {first_problem(error, content)}") from None
+    except RecursionError:
+        raise PlanError(f"{source}: not valid TOML: arrays or tables are nested too deeply.") from None
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError, and what int() refuses
+        raise PlanError(
+            f"{source}: not valid TOML: {error}; a site is a {SITE_FILE}, its folder or a table "
+            f"({', '.join(TABLE_SUFFIXES)})."
+        ) from None
 
 
 def find_sites(directory: str | Path) -> list[SiteConfig]:

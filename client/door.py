@@ -1,105 +1,105 @@
 """The one door out of a hospital. No other module of `client` builds a Flower reply.
 
-Order: policy -> clip -> own book -> reply. (Noise, ledger, masks and signed receipts take their places here.) Whatever
-goes wrong behind the door leaves as a code and a fixed sentence; the full story stays in the site's own log.
+Order: policy -> work -> clip -> own book -> reply. (Noise, ledger, masks and signed receipts take their places here.)
+Whatever goes wrong behind the door leaves as a code and a fixed sentence; the full story stays in the site's own log.
 """
 
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from numpy.typing import NDArray
 
+from client.book import Entry
 from client.refusals import CODES
-from client.release import Acknowledgement, Declaration, Entry, Release, Statistics, Update
+from client.release import Acknowledgement, Declaration, Release, Statistics, Update
 from client.request import Request
-from client.session import Session, open_session
-from common.errors import DataError, NonFiniteUpdate, PlanError, Refusal
-from common.privacy import clip_by_norm
+from client.session import LOGGER, Session, open_session
+from common.errors import ConsiliumError, DataError, NonFiniteUpdate, PlanError, Refusal
+from common.model import LEVELS
+from common.privacy import clip_by_norm, l2_norm
 
 Work = Callable[[Session, Request], Release]
-_BOOK = "releases.jsonl"
-_log = logging.getLogger("consilium.site")
+_Sealed = tuple[RecordDict, bytes, dict[str, float | str]]
 
 
 def answer(message: Message, context: Context, work: Work) -> Message:
     """The reply to `message`: what `work` releases, after policy, clipping and an entry in the site's own book."""
+    log = logging.getLogger(LOGGER)
     try:
-        request = Request.of(message)
         session = open_session(context)
+        log = session.log
+        request = Request.of(message)
         _check_policy(session, request)
-        record, entry = _seal(session, request, work(session, request))
-        _write_entry(session.config.folder / _BOOK, entry)
-        return Message(record, reply_to=message)
-    except Refusal as refusal:
-        return _refuse(message, refusal.code, refusal)
-    except NonFiniteUpdate as error:
-        return _refuse(message, "update_not_finite", error)
-    except DataError as error:
-        return _refuse(message, "data_not_ready", error)
-    except PlanError as error:
-        return _refuse(message, "site_not_ready", error)
+        release = work(session, request)
+        body, content, details = _seal(session, release)
+        digest = hashlib.sha256(content).hexdigest()
+        session.book.write(Entry(request.step, request.digest, release.kind, len(content), digest, details))
+        return Message(body, reply_to=message)
     except Exception as error:  # noqa: BLE001  the boundary: no exception may carry a patient's value out
-        return _refuse(message, "site_error", error)
+        return refuse(message, error, log)
+
+
+def refuse(message: Message, error: Exception, log: logging.Logger) -> Message:
+    """A reply with nothing but a code and its fixed sentence; `error` goes to the site's own log."""
+    code = _code(error)
+    number, sentence = CODES[code]
+    expected = isinstance(error, ConsiliumError)
+    log.error("refused %s: %s: %s", message.metadata.message_type, code, error, exc_info=None if expected else error)
+    return Message(Error(code=number, reason=f"{code}: {sentence}"), reply_to=message)
+
+
+def _code(error: Exception) -> str:
+    match error:
+        case Refusal(code=code) if code in CODES:
+            return code
+        case NonFiniteUpdate():
+            return "update_not_finite"
+        case DataError():
+            return "data_not_ready"
+        case PlanError():
+            return "site_not_ready"
+        case _:
+            return "site_error"
 
 
 def _check_policy(session: Session, request: Request) -> None:
-    if request.plan_hash != session.plan.hash:
-        raise Refusal(
-            "plan_not_approved",
-            f"the coordinator asked for plan {request.plan_hash[:16]}, this site approved {session.plan.hash[:16]}.",
-        )
+    if request.step.plan_hash != session.plan.hash:
+        asked, approved = request.step.plan_hash[:16], session.plan.hash[:16]
+        raise Refusal("plan_not_approved", f"the coordinator asked for plan {asked}, this site approved {approved}.")
+    session.book.check(request.step, request.digest)
 
 
-def _seal(session: Session, request: Request, release: Release) -> tuple[RecordDict, Entry]:
-    """The body that will leave, and the book's entry about it."""
-    if isinstance(release, Declaration):
-        blocks, levels = list(release.levels), [float(level) for level in release.levels.values()]
-        config = ConfigRecord({"site": release.site, "blocks": blocks, "levels": levels})
-        content = json.dumps([release.site, blocks, levels]).encode()
-        return RecordDict({"declaration": config}), _entry(release, request, content)
-    if isinstance(release, Acknowledgement):
-        return RecordDict({"received": ConfigRecord({"ok": True})}), _entry(release, request, b"")
-    if isinstance(release, Update):
-        clip_norm = session.plan.aggregation.clip_norm
-        clipped, before, after = clip_by_norm(release.delta, clip_norm=clip_norm)
-        norms = [before, after, float(before > clip_norm), 1.0]
-        vector = np.concatenate([clipped * release.weights, release.tallies, norms]).astype(np.float32)
-        return _vector(vector, release, request, norm_before_clip=before, norm_after_clip=after)
-    return _vector(release.values.astype(np.float64), release, request, purpose=release.purpose)
+def _seal(session: Session, release: Release) -> _Sealed:
+    """The body that will leave, its bytes, and what the book says about it."""
+    match release:
+        case Declaration(site=site, levels=levels):
+            blocks, values = list(levels), [float(level) for level in levels.values()]
+            config = ConfigRecord({"site": site, "blocks": blocks, "levels": values})
+            return RecordDict({"declaration": config}), json.dumps([site, blocks, values]).encode(), {}
+        case Acknowledgement():
+            return RecordDict({"received": ConfigRecord({"ok": True})}), b"", {}
+        case Statistics(values=values, purpose=purpose):
+            return _vector(values.astype(np.float64), {"purpose": purpose})
+        case Update():
+            return _vector(*_bounded(release, clip_norm=session.plan.aggregation.clip_norm))
 
 
-def _vector(
-    vector: np.ndarray, release: Update | Statistics, request: Request, **details: float | str
-) -> tuple[RecordDict, Entry]:
+def _bounded(update: Update, *, clip_norm: float) -> tuple[NDArray[np.float32], dict[str, float | str]]:
+    """[weights x clipped update ; tallies ; norms], whose first part is never longer than `clip_norm`."""
+    if not np.isin(update.weights, LEVELS).all():
+        raise Refusal("site_error", "a weight is none of the declared levels.")
+    clipped, before, after = clip_by_norm(update.delta, clip_norm=clip_norm)
+    weighted = clipped * update.weights
+    norms = [before, after, float(before > clip_norm), 1.0]
+    vector = np.concatenate([weighted, update.tallies, norms]).astype(np.float32)
+    return vector, {"norm_before_clip": before, "norm_after_clip": after, "norm_released": l2_norm(weighted)}
+
+
+def _vector(vector: NDArray[np.floating], details: dict[str, float | str]) -> _Sealed:
     if not np.isfinite(vector).all():
         raise NonFiniteUpdate("a vector that was about to leave holds NaN or infinite values.")
-    record = RecordDict({"arrays": ArrayRecord({"vector": Array(vector)})})
-    return record, _entry(release, request, vector.tobytes(), **details)
-
-
-def _entry(release: Release, request: Request, content: bytes, **details: float | str) -> Entry:
-    return Entry(release.kind, request.round, len(content), hashlib.sha256(content).hexdigest(), dict(details))
-
-
-def _write_entry(book: Path, entry: Entry) -> None:
-    """Append to the site's own book before anything leaves; if that fails, nothing leaves."""
-    try:
-        with open(book, "a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise Refusal("cannot_record", f"{book}: cannot be written: {error.strerror or error}.") from None
-
-
-def _refuse(message: Message, code: str, error: Exception) -> Message:
-    number, sentence = CODES[code]
-    unexpected = code == "site_error"
-    _log.error("refused %s: %s: %s", message.metadata.message_type, code, error, exc_info=error if unexpected else None)
-    return Message(Error(code=number, reason=f"{code}: {sentence}"), reply_to=message)
+    return RecordDict({"arrays": ArrayRecord({"vector": Array(vector)})}), vector.tobytes(), details

@@ -8,6 +8,7 @@ import torch
 
 from client.config import load_site
 from client.data.table import load_for_prediction
+from common.errors import DataError
 from common.files import read_bytes, write_atomic
 from common.model import Layout, Network, encode
 from common.model_file import ModelFile
@@ -22,7 +23,11 @@ def predict_file(model: Path, table: Path, out: Path, *, probabilities: bool) ->
     Raises ModelFileError for the model and DataError or PlanError for the table.
     """
     loaded = ModelFile.from_bytes(read_bytes(model), source=str(model))
-    rows = load_for_prediction(load_site(table), loaded.plan)
+    site = load_site(table)
+    for source in (model, site.source, *site.files, *site.labels):
+        if out.resolve() == source.resolve():
+            raise DataError(f"{out}: this is a file that the predictions are made from; choose another --out.")
+    rows = load_for_prediction(site, loaded.plan)
     scores = predict_scores(loaded, rows.features)
     columns: dict[str, np.ndarray] = {loaded.plan.data.patient: rows.patients}
     if loaded.plan.data.row is not None:

@@ -1,7 +1,6 @@
 """Releases: everything that may ever leave a hospital is one of these values, and passes the door."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +46,3 @@ class Acknowledgement:
 
 
 Release = Declaration | Update | Statistics | Acknowledgement
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the site's own book keeps of a release."""
-
-    kind: str
-    round: int
-    bytes: int
-    sha256: str
-    details: dict[str, Any] = field(default_factory=dict)

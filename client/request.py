@@ -1,37 +1,65 @@
 """What a coordinator asks, read strictly from a Flower message."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from flwr.app import ConfigRecord, Message
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from numpy.typing import NDArray
 
+from client.book import Step
 from common.errors import Refusal
+from common.wire import decode_vector
+
+_HEADER = {"plan_hash": str, "round": int, "stage": int}
+_LARGEST_ROUND, _LARGEST_STAGE = 10**6, 2
 
 
 @dataclass(frozen=True)
 class Request:
-    """plan_hash: hexadecimal. round: 0 outside training. stage: step within a phase. vector: (n,) float32 or empty."""
+    """step: which plan, kind, round and stage. vector: (n,) float32, finite; empty where none came."""
 
-    plan_hash: str
-    round: int
-    stage: int
+    step: Step
     vector: NDArray[np.float32]
+
+    @property
+    def round(self) -> int:
+        return self.step.round
+
+    @property
+    def stage(self) -> int:
+        return self.step.stage
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the step and the vector, in hexadecimal: equal for the same question only."""
+        return hashlib.sha256(repr(self.step).encode() + b"\0" + self.vector.tobytes()).hexdigest()
 
     @staticmethod
     def of(message: Message) -> "Request":
         """Raises Refusal `malformed_request` for anything but a header and at most one float32 vector."""
-        try:
-            header = message.content["header"]
-            if not isinstance(header, ConfigRecord):
-                raise TypeError
-            plan_hash, number, stage = header["plan_hash"], header["round"], header["stage"]
-            vector = np.zeros(0, dtype=np.float32)
-            if "arrays" in message.content:
-                vector = message.content.array_records["arrays"]["vector"].numpy()
-        except (KeyError, TypeError, ValueError):
-            raise Refusal("malformed_request", "header or vector is missing or of the wrong type.") from None
-        valid = isinstance(plan_hash, str) and isinstance(number, int) and isinstance(stage, int) and number >= 0
-        if not valid or vector.dtype != np.float32 or vector.ndim != 1 or not np.isfinite(vector).all():
-            raise Refusal("malformed_request", "header or vector has the wrong type, or values that are not finite.")
-        return Request(plan_hash, number, stage, vector)
+        header, vector = _parts(message)
+        if set(header) != set(_HEADER) or any(type(header[key]) is not kind for key, kind in _HEADER.items()):
+            raise Refusal("malformed_request", "the header's keys or their types are not those of this version.")
+        step = Step(str(header["plan_hash"]), message.metadata.message_type, int(header["round"]), int(header["stage"]))
+        if not (0 <= step.round <= _LARGEST_ROUND and 0 <= step.stage <= _LARGEST_STAGE):
+            raise Refusal("malformed_request", f"round {step.round} or stage {step.stage} is out of bounds.")
+        if vector.dtype != np.float32 or not np.isfinite(vector).all():
+            raise Refusal("malformed_request", "the vector is not one finite float32 vector.")
+        return Request(step, vector)
+
+
+def _parts(message: Message) -> tuple[ConfigRecord, NDArray[np.float32]]:
+    records = dict(message.content.items())
+    header, arrays = records.pop("header", None), records.pop("arrays", None)
+    if records or not isinstance(header, ConfigRecord):
+        raise Refusal("malformed_request", "the message holds other records than a header and one array.")
+    if arrays is None:
+        return header, np.zeros(0, dtype=np.float32)
+    if not isinstance(arrays, ArrayRecord) or list(arrays) != ["vector"]:
+        raise Refusal("malformed_request", "the message's arrays are not the one vector.")
+    try:
+        return header, decode_vector(arrays["vector"].data)
+    except ValueError as error:
+        raise Refusal("malformed_request", f"the vector is {error}.") from None

@@ -10,6 +10,7 @@ import torch
 from flwr.app import Context
 from torch import Tensor
 
+from client.book import Book
 from client.config import SiteConfig, find_sites, load_site
 from client.data.table import SiteTable, load_table
 from client.device import pick_device
@@ -20,6 +21,8 @@ from common.model import Layout, Network, Normaliser, encode, weight_level
 from common.plan import Plan
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+LOGGER = "consilium.site"
+_LEAST_PATIENTS = 5  # a sum over fewer training patients is too close to a row
 
 
 @dataclass
@@ -29,6 +32,25 @@ class Session:
     config: SiteConfig
     plan: Plan
     _encoded: dict[bytes, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def log(self) -> logging.Logger:
+        """The site's own log; nothing of it reaches another site's, or the process's."""
+        logger = logging.getLogger(f"{LOGGER}.{self.config.folder}")
+        if not logger.handlers:
+            logger.propagate = False
+            logger.addHandler(_handler(self.config.folder / "site.log"))
+        return logger
+
+    @cached_property
+    def book(self) -> Book:
+        return Book(self.config.folder)
+
+    def close(self) -> None:
+        """Let go of the log file."""
+        for handler in list(self.log.handlers):
+            self.log.removeHandler(handler)
+            handler.close()
 
     @cached_property
     def table(self) -> SiteTable:
@@ -47,6 +69,12 @@ class Session:
         if part == VALIDATION and not (self.table.split == VALIDATION).any():
             part = TRAIN
         return np.flatnonzero(self.table.split == part)
+
+    def require_patients(self) -> None:
+        """Raises Refusal `too_few_patients` where a sum over the training rows would be close to a single row."""
+        patients = len(set(self.table.patients[self.rows(TRAIN)]))
+        if patients < _LEAST_PATIENTS:
+            raise Refusal("too_few_patients", f"{patients} training patients; a sum needs {_LEAST_PATIENTS}.")
 
     def inputs(self, normaliser: Normaliser) -> Tensor:
         """(rows, inputs) of the whole table on the device; made once per normaliser."""
@@ -105,19 +133,15 @@ def open_session(context: Context) -> Session:
 
 def keep_session(session: Session) -> None:
     """Have `session` answer for its site from now on: a simulation hands over the tables that it has checked."""
-    folder = session.config.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    _log_to(folder / "site.log", session.config.name)
-    _sessions[str(folder), session.plan.hash] = session
+    session.config.folder.mkdir(parents=True, exist_ok=True)
+    _sessions[str(session.config.folder), session.plan.hash] = session
 
 
 def close_sessions() -> None:
     """Forget every warm session and close the sites' logs."""
+    for session in _sessions.values():
+        session.close()
     _sessions.clear()
-    logger = logging.getLogger("consilium.site")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def _site_of(context: Context) -> SiteConfig:
@@ -134,10 +158,9 @@ def _site_of(context: Context) -> SiteConfig:
     raise PlanError("node config 'site-config' is missing; it names this site's site.toml.")
 
 
-def _log_to(path: Path, site: str) -> None:
-    """The site's own log file: errors in full stay here."""
-    logger = logging.getLogger("consilium.site")
-    if not any(getattr(handler, "baseFilename", "") == str(path.resolve()) for handler in logger.handlers):
-        handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-        handler.setFormatter(logging.Formatter(f"%(asctime)s {site} %(levelname)s %(message)s"))
-        logger.addHandler(handler)
+def _handler(path: Path) -> logging.Handler:
+    """Errors in full stay in this file, which only the site's own user reads."""
+    path.touch(mode=0o600)
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler

@@ -20,6 +20,11 @@ from common.scores import exact_metrics, scores_of_logits, scores_of_oracle, tas
 from common.survey import Survey
 
 
+def unknown(session: Session, request: Request) -> Release:
+    """There is no handler for this kind of message."""
+    raise Refusal("malformed_request", f"no handler for {request.step.kind!r}.")
+
+
 def declare(session: Session, request: Request) -> Release:
     """Which blocks the site can train, and writes the data report into the site's folder."""
     report = json.dumps(session.table.report.to_json(), indent=1).encode()
@@ -30,6 +35,7 @@ def declare(session: Session, request: Request) -> Release:
 def survey(session: Session, request: Request) -> Release:
     """Feature moments and histograms of the training rows, between the edges received."""
     layout = Survey(session.plan)
+    session.require_patients()
     shape = layout.first_edges().shape
     if request.vector.size != shape[0] * shape[1]:
         raise Refusal("malformed_request", f"{request.vector.size} survey edges instead of {shape[0] * shape[1]}.")

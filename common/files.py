@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from common.errors import ConsiliumError, PlanError
-from common.plan import Plan, load_plan, plan_from_canonical
+from common.plan import Plan, apply_overrides, load_plan, plan_from_canonical, plan_from_dict
 
 
 def read_bytes(path: Path) -> bytes:
@@ -23,7 +23,9 @@ def read_plan(path: Path, *, overrides: tuple[str, ...] = ()) -> Plan:
     """The plan in a federation.toml, or in the canonical JSON that a run writes. Raises ConsiliumError."""
     data = read_bytes(path)
     if path.suffix == ".json":
-        return plan_from_canonical(data, source=str(path))
+        plan = plan_from_canonical(data, source=str(path))
+        changed = apply_overrides(plan.model_dump(mode="json"), overrides)
+        return plan_from_dict(changed, source=str(path)) if overrides else plan
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -49,6 +51,19 @@ def write_atomic(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise ConsiliumError(f"{path}: cannot be written: {error.strerror or error}.") from None
+
+
+def drop_torn_line(log: Path) -> None:
+    """Cut off the last line of a log if a crash left it without its end."""
+    if not log.exists():
+        return
+    try:
+        with open(log, "rb+") as file:
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ConsiliumError(f"{log}: cannot be read or mended: {error.strerror or error}.") from None
 
 
 def _sync_folder(folder: Path) -> None:

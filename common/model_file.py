@@ -44,19 +44,25 @@ class ModelFile:
         try:
             tensors = load(data)
             facts = _facts(data)
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ModelFileError(f"{source}: not a readable safetensors file; it may be cut off or damaged.") from None
         if facts.get("format") != _FORMAT or not _well_typed(facts):
             raise ModelFileError(f"{source}: not a Consilium model ({_FORMAT}); found {facts.get('format')!r}.")
         plan = plan_from_canonical(facts["plan"].encode(), source=source)
+        if facts.get("plan_hash") != plan.hash or not set(facts["left_out"]) <= {task.name for task in plan.tasks}:
+            raise ModelFileError(
+                f"{source}: what the file says of its plan does not fit the plan inside; it was changed."
+            )
         layout = Layout(plan)
         shapes = {segment.name: segment.shape for segment in layout.segments}
         shapes["normaliser"] = (Normaliser.size(plan),)
         for name, shape in shapes.items():
-            if name not in tensors or tensors[name].shape != shape:
+            if name not in tensors or tensors[name].shape != shape or tensors[name].dtype != np.float32:
                 raise ModelFileError(
-                    f"{source}: tensor {name!r} does not have the shape {shape} that its plan calls for."
+                    f"{source}: tensor {name!r} is not float32 of the shape {shape} that its plan calls for."
                 )
+            if not np.isfinite(tensors[name]).all():
+                raise ModelFileError(f"{source}: tensor {name!r} holds NaN or infinite values; the model is of no use.")
         parameters = np.concatenate([tensors[segment.name].ravel() for segment in layout.segments])
         return ModelFile(
             plan,

@@ -17,7 +17,7 @@ from common.plan import Plan
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 SURVEY_BINS = 128
-_OUTER_QUANTILE = 0.005  # the end points of the piecewise code; the outermost values are left to the clip
+_OUTER_QUANTILE = 1 / SURVEY_BINS  # end points of the piecewise code; further out lies the open end of a bin
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class Survey:
         parts = [known.sum(0), filled.sum(0), (filled**2).sum(0), *counts]
         parts += [labelled.sum(0), label.sum(0), (label**2).sum(0)]
         return np.concatenate([[len(features)], *parts]).astype(np.float64)
+
+    def plausible(self, vector: NDArray[np.floating]) -> bool:
+        """Whether one site can have sent this: rows below a thousand million, every other entry from 0 to the rows."""
+        slack = 1e-6 * (1.0 + vector[0])  # a value at the end of its range may lie outside by float32's rounding
+        return bool(0 <= vector[0] <= 1e9 and (vector >= -slack).all() and (vector <= vector[0] + slack).all())
 
     def _parts(self, total: Float64) -> tuple[Float64, Float64, Float64, Float64]:
         """(rows, feature sums (3, F), histograms (numeric, bins), label sums (3, T))"""

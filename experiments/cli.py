@@ -15,6 +15,7 @@ from client.cli import predict, site_app
 from common.errors import ConsiliumError
 from experiments.public_data import data_app
 from experiments.run_cli import demo, simulate, synthetic
+from experiments.study_cli import baselines, compare
 from server.cli import plan_app
 
 app = typer.Typer(
@@ -27,18 +28,24 @@ app.command()(demo)
 app.command()(simulate)
 app.command()(predict)
 app.command()(synthetic)
+app.command()(baselines)
+app.command()(compare)
 app.add_typer(plan_app, name="plan")
 app.add_typer(site_app, name="site")
 app.add_typer(data_app, name="data")
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Entry point of the `consilium` command."""
+    errors = Console(stderr=True)
     try:
         app()
     except ConsiliumError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. A run that had begun can go on with --resume.", style="yellow")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            errors.print("Stopped. A run that had begun can go on with --resume.", style="yellow")
+        raise

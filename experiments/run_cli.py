@@ -12,6 +12,7 @@ Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Sets seeds.spli
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="section.key=value", help="Change one setting of the plan.")
 ]
+_DEMO_MARK = "DEMO"
 Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last finished round in --out.")]
 
 
@@ -22,14 +23,30 @@ def demo(
     from client.config import find_sites
     from client.data.synthetic import hospitals, write_hospitals
     from common.files import read_plan
-    from experiments.simulate import empty_folder
 
     with as_file(files("experiments") / "demo.toml") as path:
         plan = read_plan(path, overrides=_overrides(settings, seed))
-    empty_folder(out)
-    data = out.with_name(out.name + "-hospitals")
-    write_hospitals(empty_folder(data), hospitals(3), seed=seed)
+    data = _fresh_demo(out) / "hospitals"
+    write_hospitals(data, hospitals(3), seed=seed)
     _run_and_show(plan, find_sites(data), out, resume=False)
+
+
+def _fresh_demo(out: Path) -> Path:
+    """`out`, empty but for the mark of a demo. Only what an earlier demo left there is removed, never anything else."""
+    import shutil
+
+    from common.errors import RunError
+    from common.files import write_atomic
+
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: this is a file; choose another --out.")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / _DEMO_MARK).is_file():
+            raise RunError(f"{out}: this folder is not empty and holds no earlier demo; choose another --out.")
+        for path in out.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    write_atomic(out / _DEMO_MARK, b"Made by `consilium demo`, which empties this folder when it runs again.\n")
+    return out
 
 
 def simulate(
@@ -60,8 +77,8 @@ def synthetic(
     from common.errors import RunError
     from common.files import write_atomic
 
-    if out.exists() and any(out.iterdir()):
-        raise RunError(f"{out}: this folder is not empty; choose another --out.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: this is no empty folder; choose another --out.")
     write_hospitals(out, hospitals(sites, seed, patients=patients), seed=seed, hourly=hourly)
     write_atomic(out / "federation.toml", (files("experiments") / "demo.toml").read_bytes())
     Console().print(f"{sites} hospitals in {out}; try: consilium simulate {out}/federation.toml --sites {out}")

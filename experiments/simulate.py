@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from client.app import app
+from client.book import read_book
 from client.config import SiteConfig, load_site, virtual_site, write_site_toml
 from client.data.table import load_table
 from client.session import Session, close_sessions, keep_session
@@ -37,9 +37,10 @@ def simulate(
             f"{len(configs)} site(s) found, the plan's aggregation.min_sites is {plan.aggregation.min_sites}."
         )
     tables = {config.name: load_table(config, plan) for config in configs}  # checked before a folder is claimed
-    if resume and (out / RESULT).exists() and (out / PLAN).exists() and (out / PLAN).read_bytes() == plan.canonical:
-        return dict(json.loads((out / RESULT).read_bytes()))
     journal = Journal(out, plan, resume=resume, listeners=listeners)
+    if resume and (finished := _finished(out)) is not None and set(finished["sites"]) == set(tables):
+        journal.close()
+        return finished
     prepared = prepare_sites(plan, configs, out)
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its own line per aggregation would bury the progress
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
@@ -53,6 +54,16 @@ def simulate(
         return run(plan, grid, journal, wanted_sites=len(prepared), site_files=lambda: read_site_files(prepared))
     finally:
         close_sessions()
+        journal.close()
+
+
+def _finished(out: Path) -> dict[str, Any] | None:
+    """The result of a run that came to its end here, or None if it is not there or not whole."""
+    try:
+        result = json.loads((out / RESULT).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and isinstance(result.get("sites"), dict) else None
 
 
 def prepare_sites(plan: Plan, configs: Iterable[SiteConfig], out: Path) -> dict[str, Path]:
@@ -72,9 +83,9 @@ def read_site_files(sites: dict[str, Path]) -> dict[str, Any]:
         if not (folder / "evaluation.json").exists():
             continue  # the site failed before the end and is named in the event log
         report = json.loads((folder / "data_report.json").read_text())
-        entries = [json.loads(line) for line in (folder / "releases.jsonl").read_text().splitlines()]
         # A resumed run may have released a round twice; the model was made of the last one.
-        norms = {e["round"]: e["details"] for e in entries if e["kind"] == "update"}
+        updates = [entry for entry in read_book(folder) if entry["release"] == "update"]
+        norms = {entry["step"]["round"]: entry["details"] for entry in updates}
         result[name] = {
             "evaluation": json.loads((folder / "evaluation.json").read_text()),
             "data": {
@@ -89,9 +100,3 @@ def read_site_files(sites: dict[str, Path]) -> dict[str, Any]:
             ],
         }
     return result
-
-
-def empty_folder(folder: Path) -> Path:
-    """`folder`, without what an earlier demo left there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder

@@ -1,5 +1,6 @@
 """Who takes part: the sites that answered, and the weight level each declared for each block."""
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from common.errors import RunError, TooFewSites
 from common.model import LEVELS, Layout
 from server.exchange import Question, ask
+
+_SITE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ def _declaration(content: RecordDict, layout: Layout) -> tuple[str, NDArray[np.f
     if not isinstance(record, ConfigRecord):
         return "", None
     site, blocks, levels = record.get("site"), record.get("blocks"), record.get("levels")
-    if not isinstance(site, str) or not isinstance(levels, list) or blocks != list(layout.block_names):
-        return str(site or ""), None
+    if not isinstance(site, str) or not _SITE.fullmatch(site):
+        return "", None
+    if not isinstance(levels, list) or blocks != list(layout.block_names):
+        return site, None
     if len(levels) != len(layout.block_names) or not all(level in LEVELS for level in levels):
         return site, None
     return site, np.array(levels, dtype=np.float64)

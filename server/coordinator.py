@@ -42,6 +42,7 @@ class Coordinator:
             state = survey(run)
             self.journal.commit(state)
         else:
+            self._check_same_sites(cohort, state)
             self.journal.event("resumed", round=state.round)
         before = state.facts.get("seconds", 0.0)
         step = ServerStep(self.plan.aggregation)
@@ -55,6 +56,15 @@ class Coordinator:
         state.facts["seconds"] = before + time.monotonic() - started
         self.journal.event("finished", seconds=state.facts["seconds"])
         return state
+
+    def _check_same_sites(self, cohort: Cohort, state: RunState) -> None:
+        """A run goes on with the sites that were surveyed; one may be missing, none may be new."""
+        surveyed = set(state.facts["sites"])
+        if new := sorted(set(cohort.levels) - surveyed):
+            began, names = ", ".join(sorted(surveyed)), ", ".join(new)
+            raise RunError(f"{self.journal.folder}: this run began with {began}; {names} cannot join when it resumes.")
+        for site in sorted(surveyed - set(cohort.levels)):
+            self.journal.event("site_failed", site=site, round=state.round, code="absent_when_resumed")
 
     def _enrol(self) -> Cohort:
         rules = self.plan.aggregation

@@ -3,12 +3,12 @@
 A crash at any instant leaves the checkpoint of the last finished round and a log whose last line is whole.
 """
 
+import fcntl
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from common.errors import RunError
-from common.files import read_bytes, write_atomic
+from common.files import drop_torn_line, read_bytes, write_atomic
 from common.plan import Plan
 
 Listener = Callable[[dict[str, Any]], None]
-CHECKPOINT, EVENTS, PLAN = "checkpoint.safetensors", "events.jsonl", "plan.json"
+CHECKPOINT, EVENTS, PLAN, LOCK = "checkpoint.safetensors", "events.jsonl", "plan.json", ".lock"
+
+_ARRAYS = {"parameters", "normaliser", "edges"}
 
 
 @dataclass
@@ -41,8 +43,10 @@ class RunState:
         try:
             tensors = load(data)
             facts = json.loads(tensors.pop("facts").tobytes())
+            if missing := _ARRAYS - set(tensors):
+                raise KeyError(*missing)
             return RunState(int(tensors.pop("round")[0]), tensors, facts)
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, KeyError, ValueError, IndexError) as error:
             raise RunError(f"{source}: the checkpoint is damaged ({error}); start again in an empty folder.") from None
 
 
@@ -60,8 +64,9 @@ class Journal:
                 raise RunError(f"{folder}: this folder already holds a run; add --resume, or choose another --out.")
         elif (folder / CHECKPOINT).exists() or (folder / "result.json").exists():
             raise RunError(f"{folder}: this folder already holds another run; choose another --out.")
+        self._lock = _lock(folder)
         write_atomic(plan_file, plan.canonical)
-        _drop_torn_line(folder / EVENTS)
+        drop_torn_line(folder / EVENTS)
 
     def event(self, event: str, **facts: Any) -> None:
         """Append to the log and tell the listeners. Raises RunError if the disk does not take it."""
@@ -74,6 +79,10 @@ class Journal:
         for listener in self._listeners:
             listener(entry)
 
+    def close(self) -> None:
+        """Let another run have the folder."""
+        self._lock.close()
+
     def commit(self, state: RunState) -> None:
         write_atomic(self.folder / CHECKPOINT, state.to_bytes())
 
@@ -83,10 +92,14 @@ class Journal:
         return RunState.from_bytes(read_bytes(path), source=str(path)) if path.exists() else None
 
 
-def _drop_torn_line(log: Path) -> None:
-    if not log.exists():
-        return
-    with open(log, "rb+") as file:
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
-        os.fsync(file.fileno())
+def _lock(folder: Path) -> IO[bytes]:
+    """Held until the process ends, however it ends: two runs in one folder would write over each other."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "ab")  # noqa: SIM115  held open on purpose
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"{folder}: another process is running in this folder.") from None
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}.") from None
+    return file

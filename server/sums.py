@@ -3,17 +3,22 @@
 `PlainSum` sees each vector. A secure sum has the same method and leaves `each` empty.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from flwr.app import RecordDict
+from flwr.app import ArrayRecord, RecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from common.errors import TooFewSites
+from common.wire import decode_vector
 from server.cohort import Cohort
 from server.exchange import Question, ask
+
+Check = Callable[[NDArray[np.floating]], bool]
+_MOST_ROWS = 1e9
 
 
 @dataclass(frozen=True)
@@ -32,20 +37,23 @@ class Summation(Protocol):
 
     secure: bool
 
-    def collect(self, question: Question, *, size: int, min_sites: int) -> Sum:
-        """The sum over the sites that answered; raises TooFewSites below `min_sites`."""
+    def collect(self, question: Question, *, size: int, min_sites: int, plausible: Check) -> Sum:
+        """The sum over the sites that answered; raises TooFewSites below `min_sites`.
+
+        size: length of every vector. plausible: what one honest site's vector fulfils; only a sum in the open can ask.
+        """
 
 
 @dataclass(frozen=True)
 class PlainSum:
-    """Sums in the open: the coordinator sees each site's vector."""
+    """Sums in the open: the coordinator sees each site's vector, and leaves out those that cannot be honest."""
 
     grid: Grid
     cohort: Cohort
     timeout_s: float
     secure: bool = False
 
-    def collect(self, question: Question, *, size: int, min_sites: int) -> Sum:
+    def collect(self, question: Question, *, size: int, min_sites: int, plausible: Check) -> Sum:
         answers = ask(self.grid, self.cohort.names, question, timeout_s=self.timeout_s)
         failed = {self.cohort.names[node]: code for node, code in answers.failed.items()}
         each: dict[str, NDArray[np.floating]] = {}
@@ -57,6 +65,8 @@ class PlainSum:
                 failed[site] = "wrong_shape"
             elif not np.isfinite(vector).all():
                 failed[site] = "not_finite"
+            elif not plausible(vector):
+                failed[site] = "implausible"
             else:
                 bytes_up = max(bytes_up, vector.nbytes)
                 each[site] = vector
@@ -70,12 +80,19 @@ class PlainSum:
         return Sum(total, sites, failed, each, bytes_up)
 
 
+def plausible_tallies(vector: NDArray[np.floating]) -> bool:
+    """Counts and sums of counts are not negative, and no hospital has a thousand million rows."""
+    return bool((vector >= 0).all() and (vector <= _MOST_ROWS).all())
+
+
 def _vector(content: RecordDict) -> NDArray[np.floating] | None:
-    try:
-        vector = content.array_records["arrays"]["vector"].numpy()
-    except (KeyError, ValueError, TypeError):
+    arrays = content.get("arrays")
+    if not isinstance(arrays, ArrayRecord) or list(arrays) != ["vector"]:
         return None
-    return vector if vector.dtype in (np.float32, np.float64) and vector.ndim == 1 else None
+    try:
+        return decode_vector(arrays["vector"].data)
+    except ValueError:
+        return None
 
 
 def _too_few(question: Question, sites: tuple[str, ...], failed: dict[str, str], min_sites: int) -> str:

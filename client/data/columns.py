@@ -10,12 +10,12 @@ from client.config import SITE_FILE, SiteConfig
 from common.errors import DataError, PlanError
 from common.plan import Feature, Plan, Task
 
-Kind = Literal["number", "flag", "text"]
+Kind = Literal["number", "flag", "text", "id"]
 
 
 @dataclass(frozen=True)
 class Need:
-    """One column to read. kind: 'number', 'flag' (a number, or true and false) or 'text' (identifiers and codes)."""
+    """One column to read. kind: 'number', 'flag' (a number, or true and false), 'text' (codes) or 'id'."""
 
     name: str
     kind: Kind
@@ -42,11 +42,11 @@ def label_need(task: Task) -> Need:
 
 
 def patient_need(plan: Plan) -> Need:
-    return Need(plan.data.patient, "text", "patient")
+    return Need(plan.data.patient, "id", "patient")
 
 
 def row_need(plan: Plan) -> Need | None:
-    return None if plan.data.row is None else Need(plan.data.row, "text", "row")
+    return None if plan.data.row is None else Need(plan.data.row, "id", "row")
 
 
 def split_need(plan: Plan) -> Need | None:
@@ -83,7 +83,10 @@ def _distinct(needs: list[Need]) -> list[Need]:
 
 
 def check_names(config: SiteConfig, plan: Plan) -> None:
-    """Raise PlanError if [columns] or [units] names what the plan does not have: a slip would go unnoticed."""
+    """Raise PlanError if [columns] or [units] says what a slip would: it would go unnoticed.
+
+    That is a name that the plan does not have, or a feature in the column of a label or of anything else.
+    """
     columns = {need.name: need for need in (*row_needs(plan), *label_needs(plan))}
     for name, column in config.columns.items():
         if name not in columns:
@@ -93,6 +96,7 @@ def check_names(config: SiteConfig, plan: Plan) -> None:
                 f'{config.source}: [columns] {name} = "" is only for features and labels; '
                 f"this is the plan's {columns[name].role} column."
             )
+    _check_own_columns(config, plan)
     numeric = {feature.name for feature in plan.features if feature.kind == "numeric"}
     numeric |= {name for task in plan.tasks if task.kind == "regression" for name in (task.name, task.label)}
     for name in config.units:
@@ -103,6 +107,27 @@ def check_names(config: SiteConfig, plan: Plan) -> None:
             )
 
 
+def _check_own_columns(config: SiteConfig, plan: Plan) -> None:
+    """Raise PlanError if a feature is read from the column of a label, an identifier, the split or another feature."""
+    single = (patient_need(plan), row_need(plan), split_need(plan))
+    taken = {column_of(config, need): need for need in (*label_needs(plan), *(need for need in single if need))}
+    for need in map(feature_need, plan.features):
+        column = column_of(config, need)
+        other = taken.setdefault(column, need) if column else need
+        if other is not need:
+            name = need.name if need.name in config.columns else other.name
+            raise PlanError(
+                f"{config.source}: [columns] {name} = {column!r} makes one column {describe(other)} and "
+                f"{describe(need)}; a feature needs a column of its own"
+                f', or {need.name} = "" if this site does not record it.'
+            )
+
+
+def column_of(config: SiteConfig, need: Need) -> str:
+    """What `need` is called in this site's files; '' where the site does not record it."""
+    return config.columns.get(need.name, need.name).strip()
+
+
 def locate(config: SiteConfig, file: Path, header: list[str], needs: Iterable[Need]) -> dict[str, int]:
     """Key of each need -> position of its column in `header`; a need that the file lacks is left out.
 
@@ -110,7 +135,7 @@ def locate(config: SiteConfig, file: Path, header: list[str], needs: Iterable[Ne
     """
     found: dict[str, int] = {}
     for need in needs:
-        column = config.columns.get(need.name, need.name).strip()
+        column = column_of(config, need)
         if column in header and column:
             if header.count(column) > 1:
                 raise DataError(f"{file}: column {column!r} occurs {header.count(column)} times in the header.")
@@ -120,7 +145,7 @@ def locate(config: SiteConfig, file: Path, header: list[str], needs: Iterable[Ne
 
 def not_recorded(config: SiteConfig, need: Need) -> bool:
     """True where site.toml says `name = ""`."""
-    return not config.columns.get(need.name, need.name).strip()
+    return not column_of(config, need)
 
 
 def missing_column(config: SiteConfig, file: Path, header: list[str], need: Need) -> DataError:

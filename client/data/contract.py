@@ -17,7 +17,10 @@ def contract(needs: list[Need]) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(
         {
             need.key: pa.Column(
-                None if need.kind == "text" else "float64", nullable=True, coerce=True, required=not need.optional
+                None if need.kind in ("text", "id") else "float64",
+                nullable=True,
+                coerce=True,
+                required=not need.optional,
             )
             for need in needs
         }
@@ -31,7 +34,7 @@ def read_table(config: SiteConfig, file: Path, needs: list[Need]) -> pd.DataFram
     """
     header = read_header(file, config.data)
     expected = [need for need in needs if not not_recorded(config, need)]
-    frame = read_columns(file, config.data, locate(config, file, header, expected))
+    frame = read_columns(file, config.data, header, locate(config, file, header, expected))
     try:
         return contract(expected).validate(frame, lazy=True)
     except SchemaErrors as error:

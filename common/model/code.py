@@ -96,10 +96,14 @@ class Normaliser:
 
     @staticmethod
     def from_vector(vector: Float32, plan: Plan) -> "Normaliser":
+        """Raises ValueError for values that no survey gives: they would let a coordinator rescale what a site sends."""
         features, tasks, edges = len(plan.features), len(plan.tasks), plan.model.piecewise_bins + 1
         cuts = np.cumsum([features, features, features * edges, features, tasks, tasks, tasks])
         mean, std, flat, available, *of_tasks, rows = np.split(np.asarray(vector, dtype=np.float32), cuts)
         label_mean, label_std, task_available = of_tasks
+        flags = np.concatenate([available, task_available])
+        if not np.isin(flags, (0.0, 1.0)).all() or min(std.min(), label_std.min()) <= 0.0 or rows[0] < 1.0:
+            raise ValueError("a normaliser with impossible values")
         return Normaliser(
             mean, std, flat.reshape(features, edges), available, label_mean, label_std, task_available, float(rows[0])
         )

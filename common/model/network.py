@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from common.model.layout import Layout
 
@@ -56,26 +57,25 @@ class Network:
         # One split has one cheap backward (a concatenation); slices would each write a gradient of length D.
         parts = torch.split(parameters, self._sizes)
         tensors = {s.name: part.view(s.shape) for s, part in zip(self.layout.segments, parts, strict=True)}
-        shown = inputs[None]
+        wide = inputs
         if self.groups != ((),):
             keep, add = self._exclusions
-            shown = shown * keep + add  # (groups, n, inputs)
-        hidden = shown.reshape(-1, shown.shape[-1])
-        wide = hidden
+            wide = (inputs[None] * keep + add).flatten(0, 1)  # (groups * n, inputs)
+        hidden = wide
         rate = self.layout.plan.model.dropout
         for depth in range(len(self.layout.plan.model.hidden)):
             weight, bias = tensors[f"encoder.{depth}.weight"], tensors[f"encoder.{depth}.bias"]
-            hidden = torch.addmm(bias, hidden, weight.t()).relu()
+            hidden = functional.linear(hidden, weight, bias).relu()
             if dropout is not None and rate > 0.0:
                 kept = torch.empty_like(hidden).bernoulli_(1.0 - rate, generator=dropout)
                 hidden = hidden * kept * (1.0 / (1.0 - rate))
-        out = torch.addmm(tensors["heads.bias"], hidden, tensors["heads.weight"].t())
+        out = functional.linear(hidden, tensors["heads.weight"], tensors["heads.bias"])
         if "linear.weight" in tensors:
             out = torch.addmm(out, wide, tensors["linear.weight"].t())
         if len(self.groups) == 1:
             return out
-        grouped = out.view(len(self.groups), inputs.shape[0], -1)
-        return grouped[self._group_of_output, :, torch.arange(grouped.shape[2], device=self.device)].t()
+        grouped = out.view(len(self.groups), inputs.shape[0], self.layout.outputs)
+        return grouped[self._group_of_output, :, torch.arange(self.layout.outputs, device=self.device)].t()
 
 
 def initial_parameters(layout: Layout, *, seed: int) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """Conditions in a plan, such as `>= 2` or `has_vitals == 1`: parsed once, never evaluated as code."""
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -47,6 +48,9 @@ def parse_condition(text: str, *, key: str, with_column: bool) -> Condition:
             raise ValueError(f"'{key}' is {text!r}; a text in quotes can only be compared with == or !=")
         return Condition(match["column"], match["op"], raw[1:-1])
     try:
-        return Condition(match["column"], match["op"], float(raw))
+        number = float(raw)
     except ValueError:
-        raise ValueError(f"'{key}' is {text!r}; {raw!r} is neither a number nor a text in quotes") from None
+        number = math.nan
+    if math.isfinite(number):
+        return Condition(match["column"], match["op"], number)
+    raise ValueError(f"'{key}' is {text!r}; {raw!r} is neither a finite number nor a text in quotes")

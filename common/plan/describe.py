@@ -64,7 +64,7 @@ def _leaving(plan: Plan) -> Section:
         else ("sums are plain: the coordinator sees each site's vector")
     )
     return "What leaves each site", [
-        "Once: which tasks and features it can train, each with a weight of 1/8, 1/4, 1/2 or 1 (never a row count).",
+        "Once: which tasks and features it can train, each with a weight of 1/8, 1/4, 1/2 or 1 .",
         f"Twice: {Survey(plan).size:,} sums over its training rows (counts, sums, histograms), for the pooled scaling.",
         f"Each round: its change of {update:,} parameters, scaled to an L2 norm of at most {_norm(plan)}, "
         "and histograms of the scores of its validation rows.",
@@ -79,9 +79,8 @@ def _norm(plan: Plan) -> str:
 
 
 def _staying(plan: Plan) -> Section:
-    return "What never leaves", [
-        "Rows, identifiers, the exact number of patients behind a weight, error texts, predictions for a patient."
-    ]
+    counts = "the number of rows it has, " if plan.aggregation.secure else ""
+    return "What never leaves", [f"Rows, identifiers, {counts}error texts, predictions for a patient."]
 
 
 def _code(code: float | str) -> str:

@@ -40,8 +40,10 @@ def plan_from_canonical(data: bytes, *, source: str) -> Plan:
     """
     try:
         plan = plan_from_dict(json.loads(data), source=source)
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (UnicodeError, json.JSONDecodeError, RecursionError):
         raise PlanError(f"{source}: the plan inside is not JSON text.") from None
+    except TypeError:
+        raise PlanError(f"{source}: the plan inside is not a table of sections.") from None
     if plan.canonical != data:
         raise PlanError(f"{source}: the plan inside is not in canonical form.")
     return plan

@@ -70,4 +70,18 @@ class Plan(Section):
                 raise ValueError(f"task {task.name!r}: 'exclude' leaves it without any input")
         if self.aggregation.min_task_sites > 1 and self.aggregation.min_sites < 2:
             raise ValueError("aggregation: min_sites = 1 contradicts min_task_sites > 1; no task could be trained")
+        self._check_strategy()
         return self
+
+    def _check_strategy(self) -> None:
+        strategy, mu = self.aggregation.strategy, self.training.proximal_mu
+        if strategy == "fedprox" and mu == 0.0:
+            raise ValueError("strategy 'fedprox' needs training.proximal_mu above 0; at 0 it is 'fedavg'")
+        if strategy == "fedavg" and mu > 0.0:
+            raise ValueError("training.proximal_mu above 0 belongs to strategy 'fedprox', this plan says 'fedavg'")
+        sites, malicious = self.aggregation.min_sites, self.aggregation.malicious_sites
+        if strategy == "krum" and sites < 2 * malicious + 3:
+            raise ValueError(
+                f"krum with malicious_sites = {malicious} needs min_sites of at least {2 * malicious + 3} "
+                f"(2 f + 3), this plan says {sites}"
+            )

@@ -23,23 +23,25 @@ class Federation(Section):
 class ModelRules(Section):
     """`[model]`: shared encoder, linear path, heads."""
 
-    hidden: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
-        default=(32,), description="Widths of the shared ReLU encoder's layers."
-    )
+    hidden: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(strict=False, min_length=1, max_length=16)
+    ] = Field(default=(32,), description="Widths of the shared ReLU encoder's layers.")
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.3, description="Dropout after each layer.")
     linear_path: bool = Field(default=True, description="Add a linear path from the inputs to every output.")
     piecewise_bins: Annotated[int, Field(ge=0, le=32)] = Field(
         default=4, description="Bins of the piecewise-linear code of numeric features at pooled quantiles; 0 for none."
     )
-    z_clip: Positive = Field(default=3.0, description="Standardised values are clipped to plus or minus this.")
+    z_clip: Annotated[float, Field(gt=0.0, le=1e3)] = Field(
+        default=3.0, description="Standardised values are clipped to plus or minus this."
+    )
 
 
 class Training(Section):
     """`[training]`: what a site does in a round."""
 
-    rounds: Count = Field(default=30, description="Federated rounds.")
+    rounds: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=30, description="Federated rounds.")
     local_epochs: Count = Field(default=2, description="Passes over a site's training rows in one round.")
-    batch_size: Count = Field(default=32, description="Rows per step.")
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=32, description="Rows per step.")
     optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="'sgd' with momentum, or 'adamw'.")
     learning_rate: Positive = Field(default=0.03, description="Step size in round 1.")
     schedule: Literal["cosine", "constant"] = Field(

@@ -1,14 +1,18 @@
 """Registers the public key of every site with the SuperLink; a key that is registered already stays as it is."""
 
-from flower import OPERATOR, connect, flwr
+from flower import OPERATOR, CommandFailed, connect, flwr
+
+ALREADY = "Public key already in use"
 
 
 def main() -> None:
     connect()
-    known = {node.get("name") for node in flwr("supernode", "list")["nodes"]}
     for key in sorted(OPERATOR.glob("*.pub")):
-        if key.stem not in known:
+        try:
             flwr("supernode", "register", str(key), "--name", key.stem)
+        except CommandFailed as failure:
+            if ALREADY not in str(failure):
+                raise
         print(f"{key.stem}: registered")
 
 

@@ -24,7 +24,7 @@ def main() -> int:
         print(f"The run failed: {state['status-details'] or state['status']}", file=sys.stderr)
         return 1
     print(f"Report, result and model are in {out} of the volume `runs`. Copy them out with")
-    print(f"  docker compose cp run:{out} runs/compose")
+    print(f"  mkdir -p runs && docker compose cp run:{out} runs/compose")
     return 0
 
 

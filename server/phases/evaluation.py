@@ -8,7 +8,7 @@ from common.evaluation import Evaluation, first_edges
 from server.exchange import Question, ask
 from server.journal import RunState
 from server.phases.context import Run, broadcast_of, curve_entry
-from server.sums import Sum
+from server.sums import Sum, plausible_tallies
 
 Edges = NDArray[np.float32]
 
@@ -46,6 +46,6 @@ def finish(run: Run, state: RunState, grid: Grid, edges: Edges) -> None:
 
 def _collect(run: Run, state: RunState, judge: Evaluation, edges: Edges, *, stage: int) -> Sum:
     question = Question("evaluate", run.plan.hash, stage=stage, vector=broadcast_of(state, run.plan, edges))
-    total = run.sums.collect(question, size=judge.size, min_sites=run.min_sites)
+    total = run.sums.collect(question, size=judge.size, min_sites=run.min_sites, plausible=plausible_tallies)
     run.note_failures(total.failed, run.plan.training.rounds + 1)
     return total

@@ -1,6 +1,7 @@
 """One round: broadcast, one sum of updates and tallies, division block by block, the strategy's step."""
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,13 @@ from numpy.typing import NDArray
 
 from common.errors import RunError
 from common.evaluation import Evaluation
+from common.privacy import l2_norm
 from common.schedule import learning_rate
 from server.exchange import Question
 from server.journal import RunState
 from server.phases.context import Run, broadcast_of, curve_entry, normaliser_of
 from server.strategy import ServerStep
+from server.sums import plausible_tallies
 
 Float64 = NDArray[np.float64]
 _NORMS = 4  # each site adds: norm before clipping, norm after, 1 if it was clipped, 1
@@ -25,7 +28,9 @@ def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     judge = Evaluation(plan, plan.evaluation.round_bins, False)
     vector = broadcast_of(state, plan, state.arrays["edges"])
     question = Question("train", plan.hash, round=number, vector=vector)
-    total = run.sums.collect(question, size=size + judge.size + _NORMS, min_sites=run.min_sites)
+    total = run.sums.collect(
+        question, size=size + judge.size + _NORMS, min_sites=run.min_sites, plausible=partial(_plausible, run)
+    )
     update, tallies, norms = np.split(total.total, [size, size + judge.size])
     taking_part = _taking_part(run, state)
     weight = _total_weight(run, total.sites, taking_part)
@@ -49,6 +54,14 @@ def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     return RunState(number, arrays | step.state(), facts)
 
 
+def _plausible(run: Run, vector: NDArray[np.floating]) -> bool:
+    """Whether an honest site can have sent this: an update within the clip norm, tallies, and norms that fit it."""
+    size, limit = run.layout.parameters, run.plan.aggregation.clip_norm * (1.0 + 1e-3)
+    before, after, clipped, one = vector[-_NORMS:]
+    norms_fit = 0.0 <= after <= limit and after <= before * (1.0 + 1e-3) and clipped in (0.0, 1.0) and one == 1.0
+    return norms_fit and l2_norm(vector[:size]) <= limit and plausible_tallies(vector[size:-_NORMS])
+
+
 def _taking_part(run: Run, state: RunState) -> Float64:
     """(blocks,) 1 for a block that is trained, 0 for one that was left out."""
     normaliser = normaliser_of(state, run.plan)
@@ -64,13 +77,20 @@ def _total_weight(run: Run, sites: tuple[str, ...], taking_part: Float64) -> Flo
 
 
 def _own_steps(run: Run, each: dict[str, NDArray[np.floating]], taking_part: Float64) -> dict[str, Float64]:
-    """site -> (D,) its own step, for robust strategies; 0 where it did not train a block."""
-    steps = {}
+    """site -> (D,) its own step, for robust strategies.
+
+    Where a site did not train a block it abstains: it is given the mean of those that did, which is no vote for
+    standing still.
+    """
+    weights, steps = [], []
     for site, vector in each.items():
         weight = (run.cohort.levels[site] * taking_part)[run.layout.block_of]
         update = vector[: run.layout.parameters].astype(np.float64)
-        steps[site] = np.divide(update, weight, out=np.zeros_like(update), where=weight > 0)
-    return steps
+        weights.append(weight > 0)
+        steps.append(np.divide(update, weight, out=np.zeros_like(update), where=weight > 0))
+    holders = np.sum(weights, axis=0)
+    mean = np.sum(steps, axis=0) / np.maximum(holders, 1)
+    return {site: np.where(own, step, mean) for site, own, step in zip(each, weights, steps, strict=True)}
 
 
 def _mean_norms(sums: Float64) -> dict[str, Any]:

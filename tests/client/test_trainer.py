@@ -1,6 +1,7 @@
 """Local training: repeatable, equal to torch's own optimisers, and the same on a GPU where there is one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,8 +27,8 @@ def _data(layout: Layout, *, rows: int = 64, missing: float = 0.0) -> TrainingSe
 
 
 def _trainer(plan: Plan, device: torch.device = CPU) -> Trainer:
-    normaliser = Normaliser.from_vector(np.full(Normaliser.size(plan), 50.0, dtype=np.float32), plan)
-    return Trainer(Network(Layout(plan), device), normaliser)
+    normaliser = Normaliser.from_vector(np.ones(Normaliser.size(plan), dtype=np.float32), plan)
+    return Trainer(Network(Layout(plan), device), replace(normaliser, rows=50.0))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -92,7 +93,8 @@ def test_training_equals_torch_optim(make_plan: Callable[..., Plan], optimizer: 
 def test_proximal_term_pulls_towards_the_model_received(make_plan: Callable[..., Plan]) -> None:
     moves = []
     for mu in (0.0, 5.0):
-        plan = make_plan(training={"proximal_mu": mu, "l2_linear": 0.0, "l2_network": 0.0})
+        aggregation = {"strategy": "fedprox" if mu else "fedavg"}
+        plan = make_plan(training={"proximal_mu": mu, "l2_linear": 0.0, "l2_network": 0.0}, aggregation=aggregation)
         start = initial_parameters(Layout(plan), seed=0)
         trained = _trainer(plan).train(start, _data(Layout(plan)), generator=batch_generator(0, "n", 1, CPU), rate=0.03)
         moves.append(np.linalg.norm(trained - start))

@@ -1,7 +1,9 @@
 """One door: read from the source, and tried with exceptions that carry a patient's value in every handler."""
 
 import ast
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,20 @@ import client
 import common
 from client import door, work
 from client.app import app
+from client.book import DIFFERENT_QUESTIONS, read_book
 from client.config import find_sites
 from client.refusals import CODES
+from client.release import Acknowledgement, Statistics, Update
 from client.session import close_sessions
+from common.broadcast import Broadcast
 from common.errors import DataError, NonFiniteUpdate, PlanError, Refusal
+from common.evaluation import first_edges
+from common.model import Layout, Normaliser, initial_parameters
 from common.plan import Plan
 from experiments.simulate import prepare_sites
 from server.identity import act_as_coordinator
 from server.journal import PLAN
+from tests.conftest import small_table
 
 SECRET = "patient-Ada-Lovelace-4711"
 HANDLERS = {
@@ -90,7 +98,6 @@ def test_common_is_pure() -> None:
         "random",
         "secrets",
         "time",
-        "io",
     }
     for path in _modules(common):
         if path.name == "files.py":
@@ -115,9 +122,8 @@ def node(plan: Plan, write_sites: Callable[..., Path], tmp_path: Path) -> Contex
 
 def _message(kind: str, plan: Plan, **header: object) -> Message:
     fields = {"plan_hash": plan.hash, "round": 1, "stage": 1} | header
-    content = RecordDict({"header": ConfigRecord(fields), "arrays": ArrayRecord({"v": Array(np.zeros(1, "f4"))})})
-    content["arrays"] = ArrayRecord({"vector": Array(np.zeros(3, dtype=np.float32))})
-    return Message(content, 1, kind)
+    vector = ArrayRecord({"vector": Array(np.zeros(3, dtype=np.float32))})
+    return Message(RecordDict({"header": ConfigRecord(fields), "arrays": vector}), 1, kind)
 
 
 @pytest.mark.parametrize("kind", HANDLERS)
@@ -152,7 +158,7 @@ def test_planted_exception_leaves_as_a_code(
     assert SECRET in log.read_text()
 
 
-@pytest.mark.parametrize("place", ["open_session", "_seal", "_write_entry", "_check_policy"])
+@pytest.mark.parametrize("place", ["open_session", "_seal", "_bounded", "_vector", "_check_policy"])
 def test_exception_inside_the_door_leaves_as_a_code(
     place: str, node: Context, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +166,9 @@ def test_exception_inside_the_door_leaves_as_a_code(
         raise ZeroDivisionError(SECRET)
 
     monkeypatch.setattr(door, place, fail)
+    empty = Update(np.zeros(3, "f4"), np.ones(3, "f4"), np.zeros(2))
+    released = {"_bounded": empty, "_vector": Statistics(np.zeros(3), "test")}
+    monkeypatch.setattr(work, "declare", lambda *_: released.get(place, Acknowledgement()))
     reply = app(_message("query.declare", plan), node)
     assert reply.error.code == CODES["site_error"][0] and SECRET not in repr(reply)
 
@@ -190,7 +199,139 @@ def test_malformed_request_is_refused(kind: str, header: dict[str, object], node
 
 
 def test_book_that_cannot_be_written_keeps_the_release_inside(node: Context, plan: Plan) -> None:
+    assert app(_message("query.declare", plan), node).has_content()
     book = Path(str(node.node_config["site-config"])).parent / "releases.jsonl"
+    book.unlink()
     book.symlink_to("/dev/full")
     reply = app(_message("query.declare", plan), node)
     assert reply.error.reason.startswith("cannot_record:")
+
+
+def test_message_without_a_handler_leaves_through_the_door(node: Context, plan: Plan) -> None:
+    reply = app(_message("query.everything", plan), node)
+    assert reply.error.reason.startswith("malformed_request:")
+
+
+def _change(message: Message, change: Callable[[RecordDict], None]) -> Message:
+    change(message.content)
+    return message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.pop("header"),
+        lambda c: c.update({"more": ConfigRecord({})}),
+        lambda c: c["header"].update({"more": 1}),
+        lambda c: c["header"].update({"round": True}),
+        lambda c: c["header"].update({"stage": 3}),
+        lambda c: c["arrays"].update({"second": Array(np.zeros(3, "f4"))}),
+        lambda c: c["arrays"].update({"vector": Array(np.full(3, np.nan, "f4"))}),
+        lambda c: c["arrays"].update({"vector": Array(np.zeros(3, "f8"))}),
+        lambda c: c["arrays"].update({"vector": Array("float32", (3,), "numpy.ndarray", b"junk")}),
+    ],
+)
+def test_strange_message_is_refused(change: Callable[[RecordDict], None], node: Context, plan: Plan) -> None:
+    reply = app(_change(_message("query.declare", plan), change), node)
+    assert reply.error.reason.startswith("malformed_request:")
+
+
+def _broadcast(plan: Plan, change: Callable[[Normaliser], Normaliser] = lambda n: n, shift: float = 0.0) -> np.ndarray:
+    layout = Layout(plan)
+    features, tasks = len(plan.features), len(plan.tasks)
+    edges = np.tile(np.array([0, 50, 100, 150, 200], dtype=np.float32), (features, 1))
+    ones = np.ones
+    honest = Normaliser(
+        *(np.array(v, "f4") for v in ([60, 130, 0, 0], [10, 20, 1, 1])), edges, ones(features, "f4"),
+        np.zeros(tasks, "f4"), ones(tasks, "f4"), ones(tasks, "f4"), 100.0,
+    )  # fmt: skip
+    parameters = initial_parameters(layout, seed=0) + np.float32(shift)
+    score_edges = first_edges(layout.outputs, bins=plan.evaluation.round_bins)
+    return Broadcast(parameters, change(honest), score_edges).to_vector()
+
+
+def _train(plan: Plan, vector: np.ndarray, round_number: int = 1) -> Message:
+    header = ConfigRecord({"plan_hash": plan.hash, "round": round_number, "stage": 0})
+    return Message(RecordDict({"header": header, "arrays": ArrayRecord({"vector": Array(vector)})}), 1, "train")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda n: replace(n, available=n.available * 1e6),
+        lambda n: replace(n, task_available=n.task_available * -2),
+        lambda n: replace(n, std=n.std * 0),
+        lambda n: replace(n, label_std=-n.label_std),
+        lambda n: replace(n, rows=0.0),
+        lambda n: replace(n, rows=-1e9),
+    ],
+)
+def test_impossible_normaliser_is_refused(
+    change: Callable[[Normaliser], Normaliser], node: Context, plan: Plan
+) -> None:
+    reply = app(_train(plan, _broadcast(plan, change)), node)
+    assert reply.error.reason.startswith("malformed_request:")
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 100.0, 1e6])
+def test_what_leaves_is_never_longer_than_the_clip_norm(shift: float, node: Context, plan: Plan) -> None:
+    reply = app(_train(plan, _broadcast(plan, shift=shift)), node)
+    body = reply.content.array_records["arrays"]["vector"].numpy()
+    released = np.linalg.norm(body[: Layout(plan).parameters].astype(np.float64))
+    assert 0 < released <= plan.aggregation.clip_norm
+    (entry,) = read_book(Path(str(node.node_config["site-config"])).parent)
+    assert entry["details"]["norm_released"] == pytest.approx(released)
+    assert entry["sha256"] == hashlib.sha256(body.tobytes()).hexdigest()
+
+
+def test_same_question_is_answered_again_with_the_same_bits_and_others_run_out(node: Context, plan: Plan) -> None:
+    first, again = (app(_train(plan, _broadcast(plan)), node) for _ in range(2))
+    bits = [reply.content.array_records["arrays"]["vector"].data for reply in (first, again)]
+    assert bits[0] == bits[1]
+    others = [app(_train(plan, _broadcast(plan, shift=0.1 * i)), node) for i in range(1, 5)]
+    assert [reply.has_error() for reply in others] == [False] * (DIFFERENT_QUESTIONS - 1) + [True, True]
+    assert others[-1].error.reason.startswith("asked_too_often:")
+    close_sessions()  # as after a restart: the book remembers
+    assert app(_train(plan, _broadcast(plan, shift=9.0)), node).error.reason.startswith("asked_too_often:")
+    assert app(_train(plan, _broadcast(plan)), node).has_content()
+    assert app(_train(plan, _broadcast(plan), round_number=2), node).has_content()
+
+
+def test_torn_line_in_the_book_is_mended(node: Context, plan: Plan) -> None:
+    folder = Path(str(node.node_config["site-config"])).parent
+    assert app(_message("query.declare", plan), node).has_content()
+    with open(folder / "releases.jsonl", "a") as book:
+        book.write('{"step": {"plan')
+    close_sessions()
+    assert app(_message("query.declare", plan), node).has_content()
+    assert len(read_book(folder)) == 2
+
+
+def test_site_of_few_patients_gives_no_sum(plan: Plan, write_sites, tmp_path: Path) -> None:
+    act_as_coordinator()
+    (tmp_path / PLAN).write_bytes(plan.canonical)
+    sites = prepare_sites(plan, find_sites(write_sites(tiny=small_table(0, rows=5))), tmp_path)
+    context = Context(1, 1, {"site-config": str(sites["tiny"])}, RecordDict(), {})
+    reply = app(_message("query.survey", plan), context)
+    assert reply.error.reason.startswith("too_few_patients:")
+    close_sessions()
+
+
+def test_logs_of_sites_are_apart_and_private(plan: Plan, write_sites, tmp_path: Path, monkeypatch) -> None:
+    act_as_coordinator()
+    (tmp_path / PLAN).write_bytes(plan.canonical)
+    sites = prepare_sites(plan, find_sites(write_sites()), tmp_path)
+    contexts = {name: Context(1, 1, {"site-config": str(p)}, RecordDict(), {}) for name, p in sites.items()}
+    for context in contexts.values():
+        app(_message("query.declare", plan, stage=9), context)  # opens every log
+
+    def fail(*_: object) -> None:
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(work, "declare", fail)
+    app(_message("query.declare", plan), contexts["south"])
+    for name, path in sites.items():
+        log = path.parent / "site.log"
+        assert (SECRET in log.read_text()) == (name == "south")
+        assert log.stat().st_mode & 0o077 == 0
+    close_sessions()

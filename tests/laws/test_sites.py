@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from client.book import Step
 from client.config import find_sites, load_site
 from client.request import Request
 from client.session import Session
@@ -40,7 +41,10 @@ def test_order_of_sites_is_irrelevant(plan: Plan, write_sites: Callable[..., Pat
 def test_unlabelled_task_leaves_head_unchanged(
     make_plan: Callable[..., Plan], optimizer: str, task: str, proximal_mu: float
 ) -> None:
-    plan = make_plan(training={"optimizer": optimizer, "proximal_mu": proximal_mu})
+    plan = make_plan(
+        training={"optimizer": optimizer, "proximal_mu": proximal_mu},
+        aggregation={"strategy": "fedprox" if proximal_mu else "fedavg"},
+    )
     layout = Layout(plan)
     random = torch.Generator().manual_seed(1)
     labels = torch.ones(50, 4)
@@ -78,7 +82,7 @@ def test_task_of_one_site_moves_by_its_update_alone(
     start = initial_parameters(layout, seed=0)
     normaliser = Normaliser.from_vector(state.arrays["normaliser"], plan)
     edges = first_edges(layout.outputs, bins=plan.evaluation.round_bins)
-    request = Request(plan.hash, 1, 0, Broadcast(start, normaliser, edges).to_vector())
+    request = Request(Step(plan.hash, "train", 1, 0), Broadcast(start, normaliser, edges).to_vector())
     release = train(Session(load_site(out / "sites" / "b" / "site.toml"), plan), request)
     clipped, _, _ = clip_by_norm(release.delta, clip_norm=plan.aggregation.clip_norm)
 
@@ -101,7 +105,7 @@ def test_feature_that_a_site_lacks_is_moved_by_the_others_alone(
     start = initial_parameters(layout, seed=0)
     edges = first_edges(layout.outputs, bins=plan.evaluation.round_bins)
     broadcast = Broadcast(start, Normaliser.from_vector(normaliser_file["normaliser"], plan), edges)
-    request = Request(plan.hash, 1, 0, broadcast.to_vector())
+    request = Request(Step(plan.hash, "train", 1, 0), broadcast.to_vector())
     releases = [train(Session(load_site(out / "sites" / n / "site.toml"), plan), request) for n in ("a", "b", "c")]
     assert not releases[0].weights[own].any()
     weights = np.array([release.weights[own] for release in releases[1:]], dtype=np.float64)

@@ -41,8 +41,18 @@ def _wrong_length(release: Update) -> Update:
     return Update(release.delta, release.weights, release.tallies[:-1])
 
 
+def _too_many_rows(release: Update) -> Update:
+    return Update(release.delta, release.weights, release.tallies + 1e10)
+
+
 @pytest.mark.parametrize(
-    ("how", "code"), [(_raise, "site_error"), (_not_finite, "update_not_finite"), (_wrong_length, "wrong_shape")]
+    ("how", "code"),
+    [
+        (_raise, "site_error"),
+        (_not_finite, "update_not_finite"),
+        (_wrong_length, "wrong_shape"),
+        (_too_many_rows, "implausible"),
+    ],
 )
 def test_site_that_fails_in_a_round_is_left_out_and_named(
     how, code: str, plan: Plan, write_sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,7 +95,8 @@ def test_step_that_is_not_finite_keeps_the_last_model(make_plan, write_sites, tm
     ["fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"],
 )
 def test_every_strategy_trains(strategy: str, make_plan, write_sites, tmp_path: Path) -> None:
-    plan = make_plan(aggregation={"strategy": strategy}, training={"rounds": 6, "proximal_mu": 0.01})
+    mu = 0.01 if strategy == "fedprox" else 0.0
+    plan = make_plan(aggregation={"strategy": strategy, "min_sites": 3}, training={"rounds": 6, "proximal_mu": mu})
     result = simulate(plan, find_sites(write_sites()), tmp_path / "out")
     curve = [entry["tasks"]["death"]["loss"] for entry in result["history"]]
     assert curve[-1] < curve[0]

@@ -15,7 +15,9 @@ from tests.laws.asserts import assert_roundtrip
 
 
 def _state(round_number: int, size: int = 10) -> RunState:
-    return RunState(round_number, {"parameters": np.arange(size, dtype=np.float32)}, {"history": [{"round": 1}]})
+    names = ("parameters", "normaliser", "edges")
+    arrays = {name: np.arange(size, dtype=np.float32) for name in names}
+    return RunState(round_number, arrays, {"history": [{"round": 1}]})
 
 
 def test_state_roundtrip() -> None:
@@ -31,7 +33,10 @@ def test_damaged_checkpoint_is_named(damage, tmp_path: Path, plan: Plan) -> None
 
 
 def test_folder_of_another_run_is_refused(tmp_path: Path, plan: Plan, make_plan) -> None:
-    Journal(tmp_path, plan, resume=False)
+    first = Journal(tmp_path, plan, resume=False)
+    with pytest.raises(RunError, match="another process is running in this folder"):
+        Journal(tmp_path, plan, resume=True)
+    first.close()
     with pytest.raises(RunError, match="already holds a run; add --resume"):
         Journal(tmp_path, plan, resume=False)
     with pytest.raises(RunError, match="holds a run of another plan"):
@@ -40,7 +45,9 @@ def test_folder_of_another_run_is_refused(tmp_path: Path, plan: Plan, make_plan)
 
 
 def test_torn_last_event_is_dropped(tmp_path: Path, plan: Plan) -> None:
-    Journal(tmp_path, plan, resume=False).event("round", round=1)
+    journal = Journal(tmp_path, plan, resume=False)
+    journal.event("round", round=1)
+    journal.close()
     with open(tmp_path / EVENTS, "a") as file:
         file.write('{"event": "rou')
     Journal(tmp_path, plan, resume=True).event("round", round=2)
@@ -61,7 +68,7 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path: Path, plan: Plan) -> None
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert journal.last().round == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, "plan.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", CHECKPOINT, "plan.json"]
 
 
 def test_atomic_write_into_a_folder_that_is_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,170 @@
+"""The baselines themselves: which rows each model is fitted on, and whose test rows it then scores."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from client.data.table import SiteTable
+from client.predict import predict_scores
+from common.errors import RunError
+from common.model_file import ModelFile
+from common.plan import Plan, Task
+from common.scores import task_columns
+from experiments.baselines.judge import Float32, Outcome
+from experiments.baselines.learners import Fitted, Learner, constant
+from experiments.baselines.network import train
+from experiments.baselines.plans import alone, multi_label, one_task
+from experiments.baselines.tables import judged_features, merged, of_tasks, train_counts, training_rows
+
+Tables = Sequence[SiteTable]
+Tell = Callable[[str], None]
+Method = Callable[[Plan, Tables, Tell], Outcome]
+T = TypeVar("T")
+
+
+def network_local(plan: Plan, tables: Tables, tell: Tell) -> Outcome:
+    """Our network at each site alone; a task with too few training rows there has no model."""
+    outcome = _nothing(plan, tables)
+    for table in tables:
+        tell(table.site)
+        try:
+            model = _timed(outcome, lambda: train(alone(plan), [table]))  # noqa: B023  called at once
+        except RunError:
+            continue  # no label, or no row, to train on
+        outcome.scores[table.site] = _scores(model, table)
+        enough = train_counts(table) >= plan.evaluation.min_train_rows
+        for columns, kept in zip(task_columns(plan), enough, strict=True):
+            if not kept:
+                outcome.scores[table.site][:, columns] = np.nan
+        outcome.parameters = len(model.parameters)
+    return _name_missing(plan, outcome)
+
+
+def network_pooled(plan: Plan, tables: Tables, tell: Tell) -> Outcome:
+    """Our network on all rows as those of one site."""
+    return _one_network(alone(plan), plan, [merged(tables)], tables)
+
+
+def network_multi_label(plan: Plan, tables: Tables, tell: Tell) -> Outcome:
+    """The same as one plain multi-label classifier. Raises PlanError if no input is left."""
+    return _one_network(alone(multi_label(plan)), plan, [merged(tables)], tables)
+
+
+def network_single_task(plan: Plan, tables: Tables, tell: Tell, *, federated: bool) -> Outcome:
+    """One network for each task: on all rows as those of one site, or `federated` as the plan says."""
+    outcome = _nothing(plan, tables)
+    for index, (task, columns) in enumerate(zip(plan.tasks, task_columns(plan), strict=True)):
+        tell(task.name)
+        ours = one_task(plan, index)
+        if federated:
+            members = [of_tasks(table, plan, [index]) for table in tables if train_counts(table)[index]]
+        else:
+            ours, members = alone(ours), [of_tasks(merged(tables), plan, [index])]
+        try:
+            model = _timed(outcome, lambda: train(ours, members))  # noqa: B023  called at once
+        except RunError as error:
+            outcome.left_out[task.name] = str(error)
+            continue
+        for table in tables:
+            outcome.scores[table.site][:, columns] = _scores(model, table)
+        outcome.parameters += len(model.parameters)
+    return outcome
+
+
+def learner_pooled(plan: Plan, tables: Tables, tell: Tell, *, learner: Learner) -> Outcome:
+    """One model per task on the training rows of all sites together."""
+    outcome = _nothing(plan, tables)
+    together = merged(tables)
+    for index, (task, columns) in enumerate(zip(plan.tasks, task_columns(plan), strict=True)):
+        tell(task.name)
+        features, labels = training_rows(together, index)
+        if len(labels) == 0 or _one_class(task, labels):
+            outcome.left_out[task.name] = "the training rows have one class only" if len(labels) else "no training row"
+            continue
+        model = _timed(outcome, lambda: learner(plan, task, features, labels, plan.seeds.training))  # noqa: B023
+        for table in tables:
+            _judge_with(outcome, model, table, task, columns)
+        outcome.parameters += model.parameters
+    return outcome
+
+
+def learner_local(plan: Plan, tables: Tables, tell: Tell, *, learner: Learner) -> Outcome:
+    """One model per task and site, on that site's training rows and judged on its own test rows.
+
+    Too few training rows: no model. One class among them: a constant, which is all that the site alone can say.
+    """
+    outcome = _nothing(plan, tables)
+    for table in tables:
+        parameters = 0
+        for index, (task, columns) in enumerate(zip(plan.tasks, task_columns(plan), strict=True)):
+            tell(f"{table.site}, {task.name}")
+            features, labels = training_rows(table, index)
+            if len(labels) < plan.evaluation.min_train_rows:
+                continue
+            if _one_class(task, labels):
+                model = constant(task, labels)
+                outcome.unfitted.add((table.site, task.name))
+            else:
+                model = _timed(outcome, lambda: learner(plan, task, features, labels, plan.seeds.training))  # noqa: B023
+            _judge_with(outcome, model, table, task, columns)
+            parameters += model.parameters
+        outcome.parameters = max(outcome.parameters, parameters)
+    return _name_missing(plan, outcome)
+
+
+single_task = partial(network_single_task, federated=False)
+single_task_federated = partial(network_single_task, federated=True)
+
+
+def _nothing(plan: Plan, tables: Tables) -> Outcome:
+    outputs = sum(task.outputs for task in plan.tasks)
+    empty = {table.site: np.full((len(judged_features(table)), outputs), np.nan, dtype=np.float32) for table in tables}
+    return Outcome(empty)
+
+
+def _timed(outcome: Outcome, fit: Callable[[], T]) -> T:
+    started = time.monotonic()
+    try:
+        return fit()
+    finally:
+        outcome.seconds += time.monotonic() - started
+
+
+def _one_network(ours: Plan, plan: Plan, members: Tables, tables: Tables) -> Outcome:
+    outcome = _nothing(plan, tables)
+    model = _timed(outcome, lambda: train(ours, members))
+    outcome.left_out = dict.fromkeys(model.left_out, "no training row has a label")
+    outcome.scores = {table.site: _scores(model, table) for table in tables}
+    outcome.parameters = len(model.parameters)
+    return outcome
+
+
+def _scores(model: ModelFile, table: SiteTable) -> Float32:
+    """(test rows, outputs of the model); NaN for a task that it left out."""
+    scores = predict_scores(model, judged_features(table))
+    for task, columns in zip(model.plan.tasks, task_columns(model.plan), strict=True):
+        if task.name in model.left_out:
+            scores[:, columns] = np.nan
+    return np.asarray(scores, dtype=np.float32)
+
+
+def _judge_with(outcome: Outcome, model: Fitted, table: SiteTable, task: Task, columns: slice) -> None:
+    rows = judged_features(table)
+    if len(rows):
+        outcome.scores[table.site][:, columns] = model.scores(rows)
+    if not model.probabilistic:
+        outcome.improbable.add(task.name)
+
+
+def _one_class(task: Task, labels: Float32) -> bool:
+    return task.kind != "regression" and len(np.unique(labels)) < 2
+
+
+def _name_missing(plan: Plan, outcome: Outcome) -> Outcome:
+    for task, columns in zip(plan.tasks, task_columns(plan), strict=True):
+        if all(np.isnan(scores[:, columns]).all() for scores in outcome.scores.values()):
+            outcome.left_out[task.name] = "no site has enough training rows to learn it alone"
+    return outcome

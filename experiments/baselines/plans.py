@@ -1,0 +1,38 @@
+"""The federation's plan as a baseline needs it: the same features, tasks, network and rounds, other company."""
+
+import json
+from typing import Any
+
+from common.errors import PlanError
+from common.plan import Plan, plan_from_dict
+
+# Nothing leaves a site that is alone, so nothing has to be clipped; a bound that no update reaches.
+_NO_CLIPPING = 1e9
+
+
+def alone(plan: Plan) -> Plan:
+    """`plan` for one site by itself: no other site to wait for, a plain sum of one, no clipping."""
+    company = {"strategy": "fedavg", "secure": False, "clip_norm": _NO_CLIPPING, "min_sites": 1, "min_task_sites": 1}
+    training = plan.training.model_dump(mode="json") | {"proximal_mu": 0.0}
+    return _changed(plan, aggregation=company, training=training)
+
+
+def one_task(plan: Plan, index: int) -> Plan:
+    """`plan` with one of its tasks only."""
+    return _changed(plan, tasks=[plan.tasks[index].model_dump(mode="json")])
+
+
+def multi_label(plan: Plan) -> Plan:
+    """`plan` as a plain multi-label classifier: one shared output layer, and one input for all tasks.
+
+    What gives any of the labels away is hidden from all of them. Raises PlanError if that leaves no feature.
+    """
+    hidden = sorted({name for task in plan.tasks for name in task.exclude}, key=plan.feature_index.__getitem__)
+    if len(hidden) == len(plan.features):
+        raise PlanError("all features together are excluded by one task or another, so that no input is left")
+    tasks = [task.model_dump(mode="json") | {"exclude": hidden} for task in plan.tasks]
+    return _changed(plan, tasks=tasks, model=plan.model.model_dump(mode="json") | {"linear_path": False})
+
+
+def _changed(plan: Plan, **sections: Any) -> Plan:
+    return plan_from_dict(json.loads(plan.canonical) | sections, source=plan.federation.name)

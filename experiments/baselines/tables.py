@@ -1,0 +1,52 @@
+"""What every baseline is fitted on: the sites' own tables, cut in the same places as for the federation."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.config import SiteConfig
+from client.data.table import SiteTable, load_table
+from client.session import TEST, TRAIN
+from common.plan import Plan
+from common.scores import task_columns
+
+Float32 = NDArray[np.float32]
+POOLED = "pooled"
+
+
+def load_tables(plan: Plan, configs: Iterable[SiteConfig]) -> list[SiteTable]:
+    """Every site's rows, cleaned, split and labelled as its hospital would. Raises PlanError and DataError."""
+    return [load_table(config, plan) for config in configs]
+
+
+def merged(tables: Sequence[SiteTable]) -> SiteTable:
+    """All rows as those of one site; its `report` is the first site's and describes that site only."""
+    names = ("patients", "row_ids", "features", "labels", "oracle", "split")
+    return replace(
+        tables[0], site=POOLED, **{name: np.concatenate([getattr(t, name) for t in tables]) for name in names}
+    )
+
+
+def of_tasks(table: SiteTable, plan: Plan, chosen: Sequence[int]) -> SiteTable:
+    """The same rows with the labels and oracles of the chosen tasks only."""
+    columns = task_columns(plan)
+    oracle = np.concatenate([table.oracle[:, columns[index]] for index in chosen], axis=1)
+    return replace(table, labels=table.labels[:, list(chosen)], oracle=oracle)
+
+
+def training_rows(table: SiteTable, task: int) -> tuple[Float32, Float32]:
+    """(features (n, F), labels (n,)) of the rows in train that have a label of this task. Never validation or test."""
+    rows = (table.split == TRAIN) & ~np.isnan(table.labels[:, task])
+    return table.features[rows], table.labels[rows, task]
+
+
+def train_counts(table: SiteTable) -> NDArray[np.int64]:
+    """(T,) labelled rows in train of each task."""
+    return np.asarray((~np.isnan(table.labels[table.split == TRAIN])).sum(axis=0), dtype=np.int64)
+
+
+def judged_features(table: SiteTable) -> Float32:
+    """(n, F) of the rows in test."""
+    return np.asarray(table.features[table.split == TEST])

@@ -1,0 +1,111 @@
+"""`comparison`: paired differences of every label against the first, by task, by site and over all tasks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.compare.gather import Result, Runs
+from experiments.compare.intervals import LEVEL, RESAMPLES, summarise
+
+Series = dict[int, float]  # split seed -> value
+
+
+def comparison(runs: Runs) -> dict[str, Any]:
+    """Differences "label minus first label" with bootstrap intervals over seeds, as what --json writes.
+
+    A task is judged by the per-site mean of its AUROC, a regression by that of its mean absolute error; the mean over
+    tasks, and over a site's tasks, takes in the AUROC only: errors have units. Differences are signed as they are, so
+    that for an error less than 0 is better.
+    """
+    reference = next(iter(runs))
+    judged = {name: kind for name, kind in _kinds(runs).items() if _everywhere(runs, name, _measure(kind))}
+    ranked = [name for name, kind in judged.items() if _measure(kind) == "auroc"]
+    result: dict[str, Any] = {
+        "schema": "consilium/comparison/1",
+        "reference": reference,
+        "labels": list(runs),
+        "seeds": list(runs[reference]),
+        "level": LEVEL,
+        "resamples": RESAMPLES,
+        "left_out": sorted(_kinds(runs).keys() - judged.keys()),
+        "tasks": {name: _task(runs, name, _measure(kind)) for name, kind in judged.items()},
+        "sites": _sites(runs, ranked),
+    }
+    if ranked:
+        result["mean_over_tasks"] = {"tasks": ranked, **_compared(_by_label(runs, lambda run: _mean_of(run, ranked)))}
+    return result
+
+
+def _task(runs: Runs, name: str, measure: str) -> dict[str, Any]:
+    first = next(iter(runs[next(iter(runs))].values()))["tasks"][name]
+    per_site: dict[str, Any] = {}
+    for site in _site_names(runs):
+        found = _compared(_by_label(runs, lambda run: _at_site(run, name, site, measure)))  # noqa: B023  called at once
+        if found["differences"]:
+            per_site[site] = found["differences"]
+    means = _compared(_by_label(runs, lambda run: run["tasks"][name]["per_site_mean"][measure]))
+    return {"measure": measure, "unit": first.get("unit", "1"), **means, "sites": per_site}
+
+
+def _sites(runs: Runs, ranked: list[str]) -> dict[str, Any]:
+    """Each site's differences of the mean over the tasks that count there."""
+    result = {}
+    for site in _site_names(runs):
+
+        def mean(run: Result, site: str = site) -> float | None:
+            values = [_at_site(run, name, site, "auroc") for name in ranked]
+            known = [value for value in values if value is not None]
+            return sum(known) / len(known) if known else None
+
+        found = _compared(_by_label(runs, mean))
+        if found["differences"]:
+            result[site] = found["differences"]
+    return result
+
+
+def _compared(series: Mapping[str, Series]) -> dict[str, Any]:
+    """values: label -> mean over seeds; differences: label -> summary over the seeds that both have."""
+    (_, base), *others = series.items()
+    differences = {}
+    for label, values in others:
+        paired = [values[seed] - base[seed] for seed in sorted(base.keys() & values.keys())]
+        if paired:
+            differences[label] = summarise(paired)
+    means = {label: sum(values.values()) / len(values) for label, values in series.items() if values}
+    return {"values": means, "differences": differences}
+
+
+def _by_label(runs: Runs, value: Any) -> dict[str, Series]:
+    series: dict[str, Series] = {}
+    for label, seeds in runs.items():
+        found = {seed: value(run) for seed, run in seeds.items()}
+        series[label] = {seed: number for seed, number in found.items() if number is not None}
+    return series
+
+
+def _at_site(run: Result, task: str, site: str, measure: str) -> float | None:
+    """A site's score where the site counts in the per-site mean."""
+    entry = run["tasks"][task].get("per_site", {}).get(site, {})
+    return entry.get(measure) if entry.get("counted") else None
+
+
+def _mean_of(run: Result, ranked: list[str]) -> float:
+    return sum(run["tasks"][name]["per_site_mean"]["auroc"] for name in ranked) / len(ranked)
+
+
+def _kinds(runs: Runs) -> dict[str, str]:
+    return {
+        name: task["kind"] for seeds in runs.values() for run in seeds.values() for name, task in run["tasks"].items()
+    }
+
+
+def _measure(kind: str) -> str:
+    return "mae" if kind == "regression" else "auroc"
+
+
+def _everywhere(runs: Runs, name: str, measure: str) -> bool:
+    every = [run["tasks"].get(name, {}) for seeds in runs.values() for run in seeds.values()]
+    return all(measure in task.get("per_site_mean", {}) for task in every)
+
+
+def _site_names(runs: Runs) -> list[str]:
+    return sorted({site for seeds in runs.values() for run in seeds.values() for site in run.get("sites", {})})
