@@ -17,7 +17,7 @@ SITE_FILE = "site.toml"
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-FileName = Annotated[str, Field(min_length=1)]
+FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Files = Annotated[tuple[FileName, ...], Field(strict=False)]
 
 
@@ -166,10 +166,13 @@ def find_sites(directory: str | Path) -> list[SiteConfig]:
     Raises PlanError where there is no site, or where two have one name.
     """
     root = Path(directory)
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise PlanError(f"{root}: {found}; expected a folder with one table or {SITE_FILE} per site.")
-    here = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    try:
+        if not root.is_dir():
+            found = "is a file" if root.exists() else "does not exist"
+            raise PlanError(f"{root}: {found}; expected a folder with one table or {SITE_FILE} per site.")
+        here = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise PlanError(f"{root}: cannot be read: {error.strerror}.") from None
     configs = [path for path in here if path.name == SITE_FILE or path.name.endswith("." + SITE_FILE)]
     configs += [path / SITE_FILE for path in here if path.is_dir() and (path / SITE_FILE).is_file()]
     sites = [load_site(path) for path in configs]

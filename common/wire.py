@@ -15,7 +15,8 @@ def decode_vector(data: bytes) -> NDArray[np.floating]:
     for kind in (np.float32, np.float64):
         values, rest = divmod(len(data) - len(_header(0, kind)), np.dtype(kind).itemsize)
         if rest == 0 and values >= 0 and data.startswith(header := _header(values, kind)):
-            return np.frombuffer(data, dtype=kind, offset=len(header)).copy()
+            vector: NDArray[np.floating] = np.frombuffer(data, dtype=kind, offset=len(header)).copy()
+            return vector
     raise ValueError("not the bytes of one float32 or float64 vector")
 
 

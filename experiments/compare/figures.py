@@ -5,7 +5,9 @@ from typing import Any
 
 from server.dashboard.plot import ROW_PX, Figure, figure, level, rows_axis, text
 from server.dashboard.scores import NAMES
+from server.dashboard.wording import shorten
 
+_LONGEST = 32  # characters of a row's name: names of baselines differ at their ends
 Differences = Mapping[str, Mapping[str, Any]]
 
 
@@ -54,7 +56,7 @@ def forest(rows: Differences, *, measure: str, unit: str = "", strong: int = 0) 
         dots,
         height=80 + ROW_PX * max(2, len(rows)),
         x={"title": title, "range": [min(ends) - pad, max(ends) + pad], "nticks": 7},
-        y=rows_axis(list(rows)),
+        y=rows_axis(list(rows)) | {"ticktext": [text(shorten(name, _LONGEST)) for name in rows]},
         shapes=[level(0.0, vertical=True, color="--warm", dash="dot")],
     )
 

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from experiments.compare.figures import forest, spoken
 from server.dashboard.charts import Charts
 from server.dashboard.markup import Markup, el, join
+from server.dashboard.wording import counted
 
 
 def page(comparison: Mapping[str, Any]) -> str:
@@ -43,7 +44,7 @@ def _overview(comparison: Mapping[str, Any], charts: Charts) -> Markup | None:
     whole = comparison.get("mean_over_tasks")
     if not whole:
         return None
-    title = f"Mean over {len(whole['tasks'])} task(s)"
+    title = f"Mean over {counted(len(whole['tasks']), 'task')}"
     head = el("tr", *(el("th", name) for name in ("", "Per-site mean AUROC", "Difference")))
     rows = [
         el("tr", el("th", label), el("td", f"{value:.3f}"), el("td", _spoken(whole["differences"].get(label))))

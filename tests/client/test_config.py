@@ -1,5 +1,6 @@
 """site.toml: what is read, what is refused and with which sentence, and that a written one reads the same."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,16 @@ def test_defaults(tmp_path: Path) -> None:
         (MINIMAL.replace('"a"', '"A b"'), "'site.name' is 'A b'"),
         (MINIMAL.replace("[data]", 'device = "gpu"\n[data]'), "'site.device' is 'gpu'"),
         (MINIMAL + 'encoding = "utf-9"\n', "data.encoding: found 'utf-9'"),
+        (MINIMAL + 'encoding = "hex"\n', "data.encoding: found 'hex'; allowed is a text encoding such as 'utf-8'"),
+        (MINIMAL + 'encoding = "a\\u0000"\n', "data.encoding: found 'a\\x00'"),
         (MINIMAL + 'separator = ";;"\n', "'data.separator' is ';;'"),
+        *(
+            (MINIMAL + f'separator = "{mark}"\n', "data.separator: found '")
+            for mark in ("§", "\\u0000", "\\n", "\\r", '\\"')
+        ),
+        (MINIMAL.replace("a.csv", "a\\u0000.csv"), "'data.files.0' is 'a\\x00.csv'"),
+        (MINIMAL + "x = " + "[" * 5000, "not valid TOML: arrays or tables are nested too deeply."),
+        (MINIMAL + "x = " + "1" * 5000, "not valid TOML: Exceeds the limit"),
         (MINIMAL + "[columns]\nage = 3\n", "'columns.age' is 3"),
         ("[site\n", "not valid TOML"),
     ],
@@ -82,6 +92,19 @@ def test_a_missing_file_a_folder_without_site_and_a_binary_file(tmp_path: Path) 
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PlanError, match=r"x\.toml: not valid TOML"):
         load_site(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("read", [load_site, find_sites])
+@pytest.mark.parametrize("end", [".csv", ".toml", ""])
+def test_a_path_that_no_file_can_have_is_one_sentence(tmp_path: Path, read: Callable[[Path], object], end: str) -> None:
+    with pytest.raises(PlanError, match=r"xx.*: cannot be read: \S.*\.$"):
+        read(tmp_path / ("x" * 5000 + end))
+
+
+@pytest.mark.parametrize("separator", [";", "\\t", " ", "|", "\\u0001"])
+def test_any_ascii_separator_is_allowed(tmp_path: Path, separator: str) -> None:
+    config = load_site(_write(tmp_path / "site.toml", MINIMAL + f'separator = "{separator}"\n'))
+    assert len(config.data.separator) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from client.config import load_site
-from client.data.table import SiteTable, load_table
+from client.config import SiteConfig, load_site
+from client.data.table import SiteTable, load_for_prediction, load_table
 from common.errors import ConsiliumError, DataError, PlanError
 from common.plan import Plan, plan_from_dict
 
@@ -55,6 +58,10 @@ def _table(path: Path, plan: Plan) -> SiteTable:
 CORRUPT = "not a readable|damaged or cut off"
 BAD: list[tuple[str, str | bytes, str, str]] = [
     ("empty file", "", "rows.csv", r"the file is empty; the first line must be a header"),
+    ("blank lines only", "\n\n,,\n \n", "rows.csv", r"the file is empty; the first line must be a header"),
+    ("only the separator", "sep=;\n", "rows.csv", r"the file is empty; the first line must be a header"),
+    ("header and blank lines", HEADER + "\n\n", "rows.csv", r"a header but no rows\."),
+    ("ragged below the separator", "sep=,\n" + GOOD + "c;1;2\n", "rows.csv", r"under \[data\], ',' now\."),
     ("header only", HEADER, "rows.csv", r"a header but no rows\."),
     ("header only, no line end", HEADER.strip(), "rows.csv", r"a header but no rows\."),
     ("empty Parquet", b"", "rows.parquet", CORRUPT),
@@ -134,6 +141,51 @@ def test_bad_site_toml(site: Site, plan: Plan, toml: str, kind: type[ConsiliumEr
     assert str(caught.value).startswith(str(path.parent))
 
 
+LEAKS = [
+    ('sex = "y"', r"\[columns\] sex = 'y' makes one column the plan's label \(t\) 'y' and the plan's feature 'sex'; "),
+    (
+        'sex = " outcome "\ny = "outcome"',
+        r"\[columns\] sex = 'outcome' makes one column the plan's label \(t\) 'y' and",
+    ),
+    ('y = "sex"', r"\[columns\] y = 'sex' makes one column the plan's label \(t\) 'y' and the plan's feature 'sex'"),
+    ('heart_rate = "risk"', r"\[columns\] heart_rate = 'risk' makes one column the plan's oracle \(t\) 'risk' and"),
+    ('heart_rate = "pid"', r"\[columns\] heart_rate = 'pid' makes one column the plan's patient 'pid' and"),
+    ('heart_rate = "stay"', r"\[columns\] heart_rate = 'stay' makes one column the plan's row 'stay' and"),
+    ('sex = "set"', r"\[columns\] sex = 'set' makes one column the plan's split_column 'set' and"),
+    ('sex = "heart_rate"', r"\[columns\] sex = 'heart_rate' makes one column the plan's feature 'heart_rate' and"),
+    ('sex = "z"\nc = "z"', r"\[columns\] c = 'z' makes one column the plan's feature 'sex' and the plan's feature 'c'"),
+]
+
+
+@pytest.mark.parametrize(("columns", "sentence"), LEAKS)
+@pytest.mark.parametrize("load", [load_table, load_for_prediction])
+def test_a_feature_has_a_column_of_its_own(
+    site: Site, plan: Plan, load: Callable[[SiteConfig, Plan], SiteTable], columns: str, sentence: str
+) -> None:
+    content = plan.model_dump(mode="json")
+    content["data"]["row"], content["split"]["split_column"], content["tasks"][0]["oracle"] = "stay", "set", ["risk"]
+    path = site(GOOD, toml=f"[columns]\n{columns}\n")
+    with pytest.raises(PlanError, match=sentence) as caught:
+        load(load_site(path), plan_from_dict(content, source="test"))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_that_the_label_left_free_can_be_a_feature(site: Site, plan: Plan) -> None:
+    swapped = _table(site(GOOD, toml='[columns]\nsex = "y"\ny = "sex"\n'), plan)
+    assert swapped.features[:, 1].tolist() == [1, 0]
+    assert swapped.labels.tolist() == [[0], [1]]
+    both = _table(site(GOOD, toml='[columns]\nsex = ""\nc = ""\n'), plan)
+    assert np.isnan(both.features[:, 1:]).all()
+
+
+def test_a_file_name_that_no_file_can_have(site: Site, plan: Plan, tmp_path: Path) -> None:
+    site(GOOD)
+    (tmp_path / "site.toml").write_text(f'[site]\nname = "s"\n[data]\nfiles = ["{"x" * 5000}.csv"]\n')
+    with pytest.raises(DataError, match=r"xx\.csv: cannot be read: \S.*\.$"):
+        _table(tmp_path / "site.toml", plan)
+
+
 def test_a_folder_in_place_of_a_table(site: Site, plan: Plan, tmp_path: Path) -> None:
     path = site(GOOD, toml="")
     (tmp_path / "rows.csv").unlink()
@@ -148,6 +200,57 @@ def test_another_type_in_parquet(plan: Plan, tmp_path: Path, wrong: object) -> N
     frame.to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(DataError, match=r"column 'heart_rate'.* holds 1 value\(s\) that are not numbers"):
         _table(tmp_path / "rows.parquet", plan)
+
+
+@pytest.mark.parametrize("column", ["pid", "heart_rate", "c"])
+@pytest.mark.parametrize("wrong", [b"\xff\xfe", {"a": b"\xff"}], ids=["binary", "struct"])
+def test_binary_in_parquet(plan: Plan, tmp_path: Path, column: str, wrong: object) -> None:
+    frame = pd.DataFrame({"pid": ["a"], "ok": [1], "heart_rate": [80], "sex": [0], "c": ["x"], "y": [1]})
+    frame[column] = pd.Series([wrong], dtype="object")
+    frame.to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(
+        DataError, match=rf"rows\.parquet: column '{column}' holds .* neither numbers nor text"
+    ) as caught:
+        _table(tmp_path / "rows.parquet", plan)
+    assert "\n" not in str(caught.value)
+
+
+INEXACT = [
+    np.array([np.inf, 1.0]),
+    np.array([1.0, -np.inf]),
+    np.array([1e300, 2e300]),
+    np.array([2.0**53 + 2, 1.5]),
+    np.array([2**24 + 2, 1.0], dtype=np.float32),
+]
+
+
+@pytest.mark.parametrize("values", INEXACT, ids=lambda values: f"{values[0]:g}-{values.dtype}")
+@pytest.mark.parametrize("name", ["pid", "stay"])
+@pytest.mark.parametrize("load", [load_table, load_for_prediction])
+def test_identifiers_that_floats_cannot_hold(
+    plan: Plan, tmp_path: Path, load: Callable[[SiteConfig, Plan], SiteTable], name: str, values: np.ndarray
+) -> None:
+    plan = plan.model_copy(update={"data": plan.data.model_copy(update={"row": "stay"})})
+    ids = {"pid": np.array([1.0, 2.0]), "stay": np.array([1.0, 2.0])} | {name: values}
+    frame = pd.DataFrame({**ids, "ok": 1, "heart_rate": 80, "sex": 0, "c": "x", "y": 1})
+    frame.to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=rf"rows\.parquet: column '{name}' holds identifiers that are infinite or too"):
+        load(load_site(tmp_path / "rows.parquet"), plan)
+
+
+def test_identifiers_and_codes_that_floats_can_hold(plan: Plan, tmp_path: Path) -> None:
+    pids = pa.array([2.0**53, 12345678901.0, 0.5, np.nan, None, -0.0], from_pandas=False)
+    codes = pa.array([np.inf, 1e300, 1.0, np.nan, 0.0, 0.0], from_pandas=False)
+    ones = pa.array([1] * 6)
+    table = pa.table({"pid": pids, "ok": ones, "heart_rate": ones, "sex": ones, "c": codes, "y": ones})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    loaded = _table(tmp_path / "rows.parquet", plan)
+    assert loaded.patients.tolist() == ["9007199254740992", "12345678901", "0.5", "0"]
+    assert loaded.report.dropped == {"no patient": 2}
+    np.testing.assert_array_equal(loaded.features[:, 2], [np.nan, np.nan, 1, 0])
+    assert loaded.report.features[2].unknown_code == 2
+    predicted = load_for_prediction(load_site(tmp_path / "rows.parquet"), plan)
+    assert predicted.patients.tolist() == ["9007199254740992", "12345678901", "0.5", "", "", "0"]
 
 
 def test_the_second_of_several_files_is_the_one_that_is_named(site: Site, plan: Plan, tmp_path: Path) -> None:
@@ -168,6 +271,18 @@ SAME = {
     "latin-1": (GOOD.replace("pid", "Pät").encode("latin-1"), 'encoding = "latin-1"\n[columns]\npid = "Pät"\n'),
     "utf-16": (GOOD.encode("utf-16"), 'encoding = "utf-16"\n'),
     "semicolons": (GOOD.replace(",", ";"), 'separator = ";"\n'),
+    "Excel's separator": ("sep=,\r\n" + GOOD.replace("\n", "\r\n"), ""),
+    "Excel's separator, which is another": ("sep=;\n" + GOOD.replace(",", ";"), ""),
+    "Excel's separator, a tab": ('\ufeff"SEP=\t"\n' + GOOD.replace(",", "\t"), 'separator = ";"\n'),
+    "Excel's separator in utf-16": (
+        ("sep=;\r\n\r\n" + GOOD.replace(",", ";")).encode("utf-16"),
+        'encoding = "utf-16"\n',
+    ),
+    "blank lines above": ("\n\r\n \n" + GOOD, ""),
+    "a byte order mark and blank lines above": ("\ufeff\n\n" + GOOD, ""),
+    "empty cells above": ("sep=,\n,,,,,\n\n" + GOOD, ""),
+    "blank lines above and old line ends": ("\n\n".replace("\n", "\r") + GOOD.replace("\n", "\r"), ""),
+    "blank lines between": (GOOD.replace("\n", "\n\n"), ""),
     "other names": (GOOD.replace("ok", "KEEP").replace("y\n", "Z\n"), '[columns]\nok = "KEEP"\ny = "Z"\n'),
     "a broken note": (GOOD.replace("\n", ",note\xe4\n").replace("note\xe4", "note", 1).encode("latin-1"), ""),
     "a note with a line break": (GOOD.replace("\n", ',"1\n2, ""3"""\n'), ""),

@@ -186,20 +186,16 @@ def test_one_class_in_train_counts_as_chance_and_too_few_rows_as_absent(
 
 def test_pooled_network_is_a_federation_of_one(plan: Plan, write_sites: Callable[..., Path], tmp_path: Path) -> None:
     """The same bytes as `simulate` gives for one hospital with all rows."""
-    both = pd.concat([small_table(0), small_table(1)])
-    sites = find_sites(write_sites(pooled=both))
+    sites = find_sites(write_sites(pooled=pd.concat([small_table(0), small_table(1)])))
     simulate(alone(plan), sites, tmp_path / "run")
-    parts = find_sites(write_sites_of(tmp_path, one=small_table(0), two=small_table(1)))
-    model = train(alone(plan), [merged(load_tables(plan, parts))])
+    (whole,) = load_tables(plan, sites)
+    arrays = {name: value for name, value in vars(whole).items() if isinstance(value, np.ndarray)}
+    halves = [
+        replace(whole, **{name: part(value) for name, value in arrays.items()})
+        for part in (lambda a: a[:70], lambda a: a[70:])
+    ]
+    model = train(alone(plan), [merged(halves)])
     assert model.to_bytes() == (tmp_path / "run" / "model.safetensors").read_bytes()
-
-
-def write_sites_of(folder: Path, **tables: pd.DataFrame) -> Path:
-    target = folder / "parts"
-    target.mkdir()
-    for name, table in tables.items():
-        table.to_csv(target / f"{name}.csv", index=False)
-    return target
 
 
 def test_single_task_models_do_not_see_other_labels(plan: Plan, tables: list[SiteTable]) -> None:
