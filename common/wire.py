@@ -1,6 +1,7 @@
 """Vectors as bytes. What comes from the other side is compared, never parsed: its memory is that of the bytes given."""
 
 from io import BytesIO
+from typing import cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -15,8 +16,7 @@ def decode_vector(data: bytes) -> NDArray[np.floating]:
     for kind in (np.float32, np.float64):
         values, rest = divmod(len(data) - len(_header(0, kind)), np.dtype(kind).itemsize)
         if rest == 0 and values >= 0 and data.startswith(header := _header(values, kind)):
-            vector: NDArray[np.floating] = np.frombuffer(data, dtype=kind, offset=len(header)).copy()
-            return vector
+            return cast(NDArray[np.floating], np.frombuffer(data, dtype=kind, offset=len(header)).copy())
     raise ValueError("not the bytes of one float32 or float64 vector")
 
 

@@ -83,9 +83,10 @@ def _distinct(needs: list[Need]) -> list[Need]:
 
 
 def check_names(config: SiteConfig, plan: Plan) -> None:
-    """Raise PlanError if [columns] or [units] says what a slip would: it would go unnoticed.
+    """Raise PlanError for a slip in [columns] or [units] that would go unnoticed.
 
-    That is a name that the plan does not have, or a feature in the column of a label or of anything else.
+    That is a name that the plan does not have, or a feature that is read from the column of a label, an identifier,
+    the split or another feature.
     """
     columns = {need.name: need for need in (*row_needs(plan), *label_needs(plan))}
     for name, column in config.columns.items():
@@ -108,7 +109,7 @@ def check_names(config: SiteConfig, plan: Plan) -> None:
 
 
 def _check_own_columns(config: SiteConfig, plan: Plan) -> None:
-    """Raise PlanError if a feature is read from the column of a label, an identifier, the split or another feature."""
+    """Raise PlanError if two needs, one of them a feature, are one column: a label as an input would be a leak."""
     single = (patient_need(plan), row_need(plan), split_need(plan))
     taken = {column_of(config, need): need for need in (*label_needs(plan), *(need for need in single if need))}
     for need in map(feature_need, plan.features):
