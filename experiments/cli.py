@@ -14,7 +14,7 @@ from rich.console import Console
 from client.cli import predict, site_app
 from common.errors import ConsiliumError
 from experiments.public_data import data_app
-from experiments.run_cli import demo, simulate, synthetic
+from experiments.run_cli import demo, prepare, simulate, synthetic
 from experiments.study_cli import baselines, compare
 from server.cli import plan_app
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(simulate)
+app.command()(prepare)
 app.command()(predict)
 app.command()(synthetic)
 app.command()(baselines)

@@ -65,6 +65,31 @@ def simulate(
     _run_and_show(plan, find_sites(sites), out, resume=resume)
 
 
+def prepare(
+    federation: Annotated[Path, typer.Argument(help="The plan, a federation.toml.")],
+    sites: Annotated[Path, typer.Option("--sites", help="Folder with one table or one site.toml per site.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for plan.json and sites/NAME/site.toml.")],
+    seed: Seed = None,
+    settings: Settings = None,
+) -> None:
+    """Write the plan and one virtual site per table, for `flwr run` with many sites over many cores."""
+    from client.config import find_sites
+    from common.errors import RunError
+    from common.files import read_plan, write_atomic
+    from experiments.simulate import prepare_sites
+    from server.journal import PLAN
+
+    plan = read_plan(federation, overrides=_overrides(settings, seed))
+    configs = find_sites(sites)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: this is no empty folder; choose another --out.")
+    write_atomic(out / PLAN, plan.canonical)
+    prepared = prepare_sites(plan, configs, out)
+    Console().print(
+        f"{len(prepared)} sites under plan {plan.hash[:16]} in {out}; docs/deployment.md shows the flwr run."
+    )
+
+
 def synthetic(
     out: Annotated[Path, typer.Option("--out", help="Folder for the hospitals, one sub-folder each.")],
     sites: Annotated[int, typer.Option("--sites", min=1, help="How many hospitals.")] = 3,

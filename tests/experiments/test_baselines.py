@@ -35,17 +35,13 @@ from tests.conftest import small_table
 QUICK = [name for name, baseline in BASELINES.items() if baseline.library and "local" not in name] + ["svm_local"]
 
 
-def silent(what: str) -> None:
-    """No progress."""
-
-
 @pytest.fixture
 def tables(plan: Plan, write_sites: Callable[..., Path]) -> list[SiteTable]:
     return load_tables(plan, find_sites(write_sites()))
 
 
 def outcome_scores(name: str, plan: Plan, tables: list[SiteTable]) -> np.ndarray:
-    outcome = BASELINES[name].method(plan, tables, silent)
+    outcome = BASELINES[name].method(plan, tables, str)
     return np.concatenate([outcome.scores[table.site] for table in tables])
 
 
@@ -126,7 +122,7 @@ def test_pooled_figures_are_those_of_scikit_learn(plan: Plan, tables: list[SiteT
     boosted = HistGradientBoostingClassifier(categorical_features=[3], random_state=0).fit(features, labels)
     days = HistGradientBoostingRegressor(categorical_features=[3], random_state=0).fit(*split(tables, TRAIN, 1))
     triage = HistGradientBoostingClassifier(categorical_features=[3], random_state=0).fit(*split(tables, TRAIN, 2))
-    result = judge("x", plan, tables, BASELINES["gradient_boosting_pooled"].method(plan, tables, silent))
+    result = judge("x", plan, tables, BASELINES["gradient_boosting_pooled"].method(plan, tables, str))
     for table in tables:
         inputs, truth = split([table], TEST, 0)
         per_site = {name: task["per_site"][table.site] for name, task in result["tasks"].items()}
@@ -155,9 +151,9 @@ def test_logistic_regression_is_that_of_a_scikit_learn_pipeline(plan: Plan, tabl
 
 
 def test_local_models_are_judged_at_their_own_site_only(plan: Plan, tables: list[SiteTable]) -> None:
-    ours = BASELINES["gradient_boosting_local"].method(plan, tables, silent)
+    ours = BASELINES["gradient_boosting_local"].method(plan, tables, str)
     for table in tables:
-        alone_there = BASELINES["gradient_boosting_pooled"].method(plan, [table], silent)
+        alone_there = BASELINES["gradient_boosting_pooled"].method(plan, [table], str)
         assert np.array_equal(ours.scores[table.site], alone_there.scores[table.site])
 
 
@@ -170,7 +166,7 @@ def test_one_class_in_train_counts_as_chance_and_too_few_rows_as_absent(
     rows = np.flatnonzero(tables[0].split == TRAIN)
     labels[rows[plan.evaluation.min_train_rows - 1 :], 3] = np.nan
     tables[0] = replace(tables[0], labels=labels)
-    result = judge("x", plan, tables, learner_local(plan, tables, silent, learner=gradient_boosting))
+    result = judge("x", plan, tables, learner_local(plan, tables, str, learner=gradient_boosting))
     north = result["tasks"]["death"]["per_site"]["north"]
     assert north["auroc"] == 0.5 and north["fitted"] is False and north["counted"]
     south = result["tasks"]["death"]["per_site"]["south"]["auroc"]
@@ -194,9 +190,9 @@ def test_pooled_network_is_a_federation_of_one(plan: Plan, write_sites: Callable
 
 
 def test_single_task_models_do_not_see_other_labels(plan: Plan, tables: list[SiteTable]) -> None:
-    before = single_task(plan, tables, silent)
+    before = single_task(plan, tables, str)
     without = [replace(table, labels=table.labels * np.array([1, np.nan, 1, 1], dtype=np.float32)) for table in tables]
-    after = single_task(plan, without, silent)
+    after = single_task(plan, without, str)
     assert list(after.left_out) == ["stay"]
     for table in tables:
         first, last = before.scores[table.site], after.scores[table.site]
@@ -223,7 +219,7 @@ def test_multi_label_plan_hides_the_union_and_refuses_to_hide_all(make_plan: Cal
 
 def test_same_seed_same_scores(plan: Plan, tables: list[SiteTable]) -> None:
     for method in (network_pooled, partial(learner_local, learner=gradient_boosting)):
-        first, second = (method(plan, tables, silent) for _ in range(2))
+        first, second = (method(plan, tables, str) for _ in range(2))
         for table in tables:
             assert np.array_equal(first.scores[table.site], second.scores[table.site])
 
