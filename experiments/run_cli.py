@@ -106,7 +106,8 @@ def synthetic(
         raise RunError(f"{out}: this is no empty folder; choose another --out.")
     write_hospitals(out, hospitals(sites, seed, patients=patients), seed=seed, hourly=hourly)
     write_atomic(out / "federation.toml", (files("experiments") / "demo.toml").read_bytes())
-    Console().print(f"{sites} hospitals in {out}; try: consilium simulate {out}/federation.toml --sites {out}")
+    words = f"{sites} hospitals in {out}; try: consilium simulate {out}/federation.toml --sites {out}"
+    Console().print(words, soft_wrap=True, highlight=False)
 
 
 def _overrides(settings: list[str] | None, seed: int | None) -> tuple[str, ...]:
@@ -122,4 +123,5 @@ def _run_and_show(plan: Any, sites: Any, out: Path, *, resume: bool) -> None:
     with Progress(console) as progress:
         result = run(plan, sites, out, resume=resume, listeners=(progress,))
     console.print(result_table(result))
-    console.print(f"Report: {out / 'report.html'}   Result: {out / 'result.json'}   Model: {out / 'model.safetensors'}")
+    for what, name in (("Report", "report.html"), ("Result", "result.json"), ("Model ", "model.safetensors")):
+        console.print(f"{what}  {out / name}", soft_wrap=True, highlight=False)

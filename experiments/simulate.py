@@ -11,9 +11,9 @@ import torch
 from client.app import app
 from client.book import read_book
 from client.config import SiteConfig, load_site, virtual_site, write_site_toml
-from client.data.table import load_table
+from client.data.table import SiteTable, load_table
 from client.session import Session, close_sessions, keep_session
-from common.errors import RunError
+from common.errors import PlanError, RunError
 from common.plan import Plan
 from server.inprocess import InProcessGrid
 from server.journal import PLAN, Journal, Listener
@@ -37,6 +37,7 @@ def simulate(
             f"{len(configs)} site(s) found, the plan's aggregation.min_sites is {plan.aggregation.min_sites}."
         )
     tables = {config.name: load_table(config, plan) for config in configs}  # checked before a folder is claimed
+    _check_labels(plan, tables)
     journal = Journal(out, plan, resume=resume, listeners=listeners)
     if resume and (finished := _finished(out)) is not None and set(finished["sites"]) == set(tables):
         journal.close()
@@ -55,6 +56,16 @@ def simulate(
     finally:
         close_sessions()
         journal.close()
+
+
+def _check_labels(plan: Plan, tables: dict[str, SiteTable]) -> None:
+    """A task whose label column no site has is a slip in the plan; one whose cells are empty everywhere is left out."""
+    for task in plan.tasks:
+        if all(task.label in table.report.absent_labels for table in tables.values()):
+            raise PlanError(
+                f"task {task.name!r}: no site has its label column {task.label!r}; "
+                "correct 'label' in the plan, or name the column under [columns] in a site.toml."
+            )
 
 
 def _finished(out: Path) -> dict[str, Any] | None:

@@ -162,6 +162,24 @@ def test_too_few_sites_and_used_folder(federation, write_sites, tmp_path: Path) 
     assert_one_sentence(other, "another plan")
 
 
+def test_task_without_sites(federation, write_sites, tmp_path: Path) -> None:
+    plan = federation(tasks=[{"name": "death", "label": "died"}, {"name": "sepsis", "label": "sepsis_3"}])
+    done = consilium("simulate", plan, "--sites", write_sites(), "--out", tmp_path / "o")
+    assert_one_sentence(done, "task 'sepsis'", "'sepsis_3'", "no site")
+    assert not (tmp_path / "o").exists()
+
+
+def test_demo_removes_nothing_but_an_earlier_demo(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert_one_sentence(consilium("demo", "--out", tmp_path), "holds no earlier demo")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert_one_sentence(consilium("demo", "--out", tmp_path / "thesis.txt"), "this is a file")
+    small = ("--set", "training.rounds=1", "--out", tmp_path / "demo")
+    assert consilium("demo", *small).returncode == 0
+    again = consilium("demo", *small)
+    assert again.returncode == 0 and "hypertension" in again.stdout
+
+
 def test_no_task_with_enough_sites(federation, write_sites, tmp_path: Path) -> None:
     plan = federation(aggregation={"min_task_sites": 4}, tasks=[{"name": "death", "label": "died"}])
     done = consilium("simulate", plan, "--sites", write_sites(), "--out", tmp_path / "o")

@@ -59,7 +59,7 @@ def test_unlabelled_task_leaves_head_unchanged(
 def test_task_labelled_nowhere_keeps_its_head_through_a_run(
     plan: Plan, write_sites: Callable[..., Path], tmp_path: Path
 ) -> None:
-    tables = {name: small_table(i).drop(columns="died") for i, name in enumerate(("a", "b", "c"))}
+    tables = {name: small_table(i).assign(died=np.nan) for i, name in enumerate(("a", "b", "c"))}
     result = simulate(plan, find_sites(write_sites(**tables)), tmp_path / "out")
     assert "death" in result["left_out"]["tasks"] and "death" not in result["tasks"]
     state = RunState.from_bytes((tmp_path / "out" / "checkpoint.safetensors").read_bytes(), source="")

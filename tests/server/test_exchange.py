@@ -1,0 +1,147 @@
+"""One question to many sites: each node answers, fails with a code, or is late, and the wait always ends."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+
+from server import exchange
+from server.exchange import Answers, Question, ask
+from server.identity import act_as_coordinator
+
+NODES = (11, 12, 13)
+SUPERLINK = 1  # the sender of errors that Flower makes itself
+_MOST_POLLS = 10_000
+
+
+class Clock:
+    """Stands in for the module `time`: sleeping takes no time but counts."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sleeps: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+
+class ScriptedGrid:
+    """`script(poll, sent)` gives the replies that a poll finds; sent: node -> its message."""
+
+    def __init__(self, script: Callable[[int, dict[int, Message]], list[Message]], lost: Iterable[int] = ()) -> None:
+        act_as_coordinator()
+        self._script, self._lost = script, set(lost)
+        self.sent: dict[int, Message] = {}
+        self.asked_for: list[list[str]] = []
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str | None]:
+        identifiers: list[str | None] = []
+        for message in messages:
+            node = message.metadata.dst_node_id
+            message.metadata.__dict__["_message_id"] = f"message-to-{node}"
+            self.sent[node] = message
+            identifiers.append(None if node in self._lost else f"message-to-{node}")
+        return identifiers
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        self.asked_for.append(list(message_ids))
+        assert len(self.asked_for) < _MOST_POLLS, "the wait does not end"
+        return self._script(len(self.asked_for), self.sent)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(exchange, "time", clock)
+    return clock
+
+
+def _ask(grid: Any, *, timeout_s: float = 60.0) -> Answers:
+    return ask(grid, NODES, Question("train", "0" * 64, round=2, vector=np.ones(3, "f4")), timeout_s=timeout_s)
+
+
+def _answer(message: Message) -> Message:
+    return Message(RecordDict({"from": ConfigRecord({"node": message.metadata.dst_node_id})}), reply_to=message)
+
+
+def _error(message: Message, code: int, reason: str | None, *, sender: int | None = None) -> Message:
+    reply = Message(Error(code=code, reason=reason), reply_to=message)
+    if sender is not None:
+        reply.metadata.__dict__["_src_node_id"] = sender
+    return reply
+
+
+def _nodes(answers: Answers) -> dict[int, Any]:
+    """node -> the node that its answer says it is from."""
+    return {node: content["from"]["node"] for node, content in answers.contents.items()}
+
+
+def test_each_answer_belongs_to_the_node_that_was_asked(clock: Clock) -> None:
+    grid = ScriptedGrid(lambda poll, sent: [_answer(sent[NODES[-poll]])])  # one per poll, the last one first
+    answers = _ask(grid)
+    assert _nodes(answers) == {11: 11, 12: 12, 13: 13} and answers.failed == {}
+    assert [len(identifiers) for identifiers in grid.asked_for] == [3, 2, 1]
+
+
+@pytest.mark.parametrize("silent", [NODES, (12,), (11, 13)])
+def test_silent_nodes_are_late_once_the_deadline_is_over(clock: Clock, silent: tuple[int, ...]) -> None:
+    start = clock.now
+    grid = ScriptedGrid(lambda poll, sent: [_answer(sent[n]) for n in NODES if n not in silent and poll == 1])
+    answers = _ask(grid, timeout_s=7.0)
+    assert answers.failed == dict.fromkeys(silent, "no_answer_in_time")
+    assert _nodes(answers) == {node: node for node in NODES if node not in silent}
+    assert clock.now == pytest.approx(start + 7.0) and max(clock.sleeps) <= 0.5
+
+
+def test_nobody_waits_once_all_have_answered(clock: Clock) -> None:
+    answers = _ask(ScriptedGrid(lambda _, sent: [_answer(message) for message in sent.values()]))
+    assert len(answers.contents) == 3 and clock.sleeps == []
+
+
+def test_replies_to_other_messages_and_second_replies_are_ignored(clock: Clock) -> None:
+    def script(poll: int, sent: dict[int, Message]) -> list[Message]:
+        stranger = _answer(sent[11])
+        stranger.metadata.__dict__["_reply_to_message_id"] = "never-sent"
+        if poll == 1:
+            return [stranger, _answer(sent[11]), _error(sent[11], 199, "site_error: again")]
+        return [stranger, _error(sent[11], 199, "site_error: again"), _answer(sent[12])]
+
+    answers = _ask(ScriptedGrid(script), timeout_s=1.0)
+    assert _nodes(answers) == {11: 11, 12: 12} and answers.failed == {13: "no_answer_in_time"}
+
+
+def test_error_that_flower_makes_counts_for_the_node_that_was_asked(clock: Clock) -> None:
+    grid = ScriptedGrid(lambda _, sent: [_error(sent[12], 3, "Node Unavailable", sender=SUPERLINK), _answer(sent[11])])
+    answers = _ask(grid, timeout_s=1.0)
+    assert answers.failed == {12: "flower_error_3", 13: "no_answer_in_time"} and _nodes(answers) == {11: 11}
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("too_few_patients: The site has too few.", "too_few_patients"),
+        ("site_error", "site_error"),
+        ("Traceback (most recent call last): line 7", "flower_error_199"),
+        ("a\nb: c", "flower_error_199"),
+        ("x" * 41, "flower_error_199"),
+        ("", "flower_error_199"),
+        (None, "flower_error_199"),
+    ],
+)
+def test_only_a_code_is_taken_from_an_error(clock: Clock, reason: str | None, code: str) -> None:
+    answers = _ask(ScriptedGrid(lambda _, sent: [_error(message, 199, reason) for message in sent.values()]))
+    assert answers.failed == dict.fromkeys(NODES, code) and answers.contents == {}
+
+
+def test_node_that_could_not_be_reached_is_not_waited_for(clock: Clock) -> None:
+    grid = ScriptedGrid(lambda _, sent: [_answer(sent[11]), _answer(sent[13])], lost=[12])
+    answers = _ask(grid)
+    assert answers.failed == {12: "not_delivered"} and _nodes(answers) == {11: 11, 13: 13}
+    assert grid.asked_for == [["message-to-11", "message-to-13"]] and clock.sleeps == []
+    assert _ask(ScriptedGrid(lambda *_: [], lost=NODES)).failed == dict.fromkeys(NODES, "not_delivered")
