@@ -65,6 +65,6 @@ def _declaration(content: RecordDict, layout: Layout) -> tuple[str, NDArray[np.f
         return "", None
     if not isinstance(levels, list) or blocks != list(layout.block_names):
         return site, None
-    if len(levels) != len(layout.block_names) or not all(level in LEVELS for level in levels):
+    if len(levels) != len(layout.block_names) or not all(type(level) is float and level in LEVELS for level in levels):
         return site, None
     return site, np.array(levels, dtype=np.float64)

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from common.errors import ConsiliumError
-from experiments.baselines.learners import Learner, gradient_boosting, logistic_regression, svm
+from experiments.baselines.learners import (
+    Learner,
+    gradient_boosting,
+    logistic_regression,
+    logistic_regression_tuned,
+    svm,
+)
 from experiments.baselines.methods import (
     Method,
     learner_local,
@@ -42,6 +48,7 @@ BASELINES: dict[str, Baseline] = {
     "multi_label": Baseline(network_multi_label, "one plain multi-label network, all sites' rows together"),
     "single_task_federated": Baseline(single_task_federated, "one federation per task"),
     **_pair("logistic_regression", logistic_regression, "L2 logistic regression (ridge for a quantity)"),
+    **_pair("logistic_regression_tuned", logistic_regression_tuned, "the same, penalty by cross-validation"),
     **_pair("gradient_boosting", gradient_boosting, "histogram gradient boosting, untuned"),
     **_pair("svm", svm, "support vectors with a radial kernel"),
 }

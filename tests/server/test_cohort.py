@@ -51,33 +51,32 @@ def test_declared_levels_are_taken_as_they_are(layout: Layout) -> None:
     assert cohort.holders(0) == [] and cohort.holders(1) == ["north", "south-2"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda d: {"levels": [0.9, *d["levels"][1:]]},
-        lambda d: {"levels": [*d["levels"][:-1], 1.0 + 1e-9]},
-        lambda d: {"levels": [float("nan"), *d["levels"][1:]]},
-        lambda d: {"levels": [float("inf"), *d["levels"][1:]]},
-        lambda d: {"levels": [-1.0, *d["levels"][1:]]},
-        lambda d: {"levels": [2.0, *d["levels"][1:]]},
-        lambda d: {"levels": [True] * len(d["levels"])},
-        lambda d: {"levels": [1] * len(d["levels"])},
-        lambda d: {"levels": ["1.0"] * len(d["levels"])},
-        lambda d: {"levels": True},
-        lambda d: {"levels": 1.0},
-        lambda d: {"levels": d["levels"][:-1]},
-        lambda d: {"levels": [*d["levels"], 1.0]},
-        lambda d: {"levels": []},
-        lambda d: {"blocks": d["blocks"][:-1]},
-        lambda d: {"blocks": d["blocks"][::-1]},
-        lambda d: {"blocks": [*d["blocks"][:-1], "input:other"]},
-        lambda d: {"blocks": [*d["blocks"], "input:other"], "levels": [*d["levels"], 1.0]},
-        lambda d: {"blocks": "shared"},
-    ],
-)
-def test_site_that_declares_nonsense_is_left_out_and_named(layout: Layout, change: Callable[[Record], Record]) -> None:
+NONSENSE: dict[str, Callable[[Record], Record]] = {
+    "0.9": lambda d: {"levels": [0.9, *d["levels"][1:]]},
+    "a little above 1": lambda d: {"levels": [*d["levels"][:-1], 1.0 + 1e-9]},
+    "NaN": lambda d: {"levels": [float("nan"), *d["levels"][1:]]},
+    "infinity": lambda d: {"levels": [float("inf"), *d["levels"][1:]]},
+    "negative": lambda d: {"levels": [-1.0, *d["levels"][1:]]},
+    "2": lambda d: {"levels": [2.0, *d["levels"][1:]]},
+    "bools": lambda d: {"levels": [True] * len(d["levels"])},
+    "texts": lambda d: {"levels": ["1.0"] * len(d["levels"])},
+    "a bool": lambda d: {"levels": True},
+    "a number": lambda d: {"levels": 1.0},
+    "one level too few": lambda d: {"levels": d["levels"][:-1]},
+    "one level too many": lambda d: {"levels": [*d["levels"], 1.0]},
+    "no levels": lambda d: {"levels": []},
+    "one block too few": lambda d: {"blocks": d["blocks"][:-1]},
+    "blocks in another order": lambda d: {"blocks": d["blocks"][::-1]},
+    "another block": lambda d: {"blocks": [*d["blocks"][:-1], "input:other"]},
+    "one more block": lambda d: {"blocks": [*d["blocks"], "input:other"], "levels": [*d["levels"], 1.0]},
+    "a text for blocks": lambda d: {"blocks": "shared"},
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_site_that_declares_nonsense_is_left_out_and_named(layout: Layout, what: str) -> None:
     honest = _honest(layout, "north")
-    cohort, failed = _enrol(layout, honest | change(honest), _honest(layout, "south"))
+    cohort, failed = _enrol(layout, honest | NONSENSE[what](honest), _honest(layout, "south"))
     assert failed == {"north": "malformed_declaration"}
     assert cohort.names == {2: "south"} and set(cohort.levels) == {"south"}
 
