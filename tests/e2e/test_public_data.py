@@ -13,7 +13,7 @@ from client.data.table import load_table
 from client.predict import predict_file
 from client.session import TEST
 from common.files import read_plan
-from experiments.results import ROOT, Example, examples, mean_over_tasks, runs
+from experiments.results.study import ROOT, Example, examples, federations, mean_over_tasks
 from experiments.simulate import simulate
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
@@ -21,8 +21,8 @@ _FLOOR = {"heart.toml": 0.70, "eicu.toml": 0.68, "heart-flamby.toml": 0.77}
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.plan)
-def test_example_is_above_its_floor(example: Example, public_data: Path) -> None:
-    results = runs(example, public_data, range(5))
+def test_example_is_above_its_floor(example: Example, public_data: Path, tmp_path: Path) -> None:
+    results = federations(example, public_data, example.seeds, tmp_path)
     values = mean_over_tasks(results, example.measure)
     assert mean(values) >= _FLOOR[example.plan], values
     for result in results:
