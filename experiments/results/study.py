@@ -68,11 +68,11 @@ def baselines(example: Example, data: Path, seeds: Iterable[int], work: Path, on
 
 def gathered(example: Example, seeds: Iterable[int], work: Path) -> Runs:
     """label -> seed -> result, the federation first."""
-    folder, listed = work / example.plan, [str(seed) for seed in seeds]
-    runs = gather([folder / FEDERATION / seed for seed in listed], labels=[FEDERATION] * len(listed))
-    for seed in listed:
-        for label, found in gather([folder / "baselines" / seed]).items():
-            runs.setdefault(label, {}).update(found)
+    folder, runs = work / example.plan, Runs()
+    for seed in map(str, seeds):
+        pair = gather([folder / FEDERATION / seed, folder / "baselines" / seed], labels=(FEDERATION, "of"))
+        for label, found in pair.items():
+            runs.setdefault(label.removeprefix("of/"), {}).update(found)
     return runs
 
 
