@@ -46,25 +46,27 @@ def enrol(grid: Grid, layout: Layout, *, wanted: int, wait_s: float, timeout_s: 
     levels: dict[str, NDArray[np.float64]] = {}
     failed = {f"node {node}": code for node, code in answers.failed.items()}
     for node, content in sorted(answers.contents.items()):
-        site, declared = _declaration(content, layout)
+        declared = _declaration(content, layout)
         if declared is None:
-            failed[site or f"node {node}"] = "malformed_declaration"
-        elif site in levels:
+            failed[f"node {node}"] = "malformed_declaration"  # the name it gives may be another's
+            continue
+        site, own = declared
+        if site in levels:
             raise RunError(f"two sites call themselves {site!r}; every site needs its own name in its site.toml.")
-        else:
-            names[node], levels[site] = site, declared
+        names[node], levels[site] = site, own
     return Cohort(names, levels), failed
 
 
-def _declaration(content: RecordDict, layout: Layout) -> tuple[str, NDArray[np.float64] | None]:
+def _declaration(content: RecordDict, layout: Layout) -> tuple[str, NDArray[np.float64]] | None:
+    """(site, levels) of a well-formed declaration."""
     record = content.get("declaration")
     if not isinstance(record, ConfigRecord):
-        return "", None
+        return None
     site, blocks, levels = record.get("site"), record.get("blocks"), record.get("levels")
     if not isinstance(site, str) or not _SITE.fullmatch(site):
-        return "", None
-    if not isinstance(levels, list) or blocks != list(layout.block_names):
-        return site, None
-    if len(levels) != len(layout.block_names) or not all(type(level) is float and level in LEVELS for level in levels):
-        return site, None
+        return None
+    if blocks != list(layout.block_names) or not isinstance(levels, list) or len(levels) != len(layout.block_names):
+        return None
+    if not all(type(level) is float and level in LEVELS for level in levels):
+        return None
     return site, np.array(levels, dtype=np.float64)

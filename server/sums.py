@@ -17,7 +17,7 @@ from common.wire import decode_vector
 from server.cohort import Cohort
 from server.exchange import Question, ask
 
-Check = Callable[[NDArray[np.floating]], bool]
+Check = Callable[[str, NDArray[np.floating]], bool]
 _MOST_ROWS = 1e9
 
 
@@ -40,7 +40,8 @@ class Summation(Protocol):
     def collect(self, question: Question, *, size: int, min_sites: int, plausible: Check) -> Sum:
         """The sum over the sites that answered; raises TooFewSites below `min_sites`.
 
-        size: length of every vector. plausible: what one honest site's vector fulfils; only a sum in the open can ask.
+        size: length of every vector. plausible: whether an honest site of that name sends that vector; only a
+        sum in the open can ask.
         """
 
 
@@ -65,7 +66,7 @@ class PlainSum:
                 failed[site] = "wrong_shape"
             elif not np.isfinite(vector).all():
                 failed[site] = "not_finite"
-            elif not plausible(vector):
+            elif not plausible(site, vector):
                 failed[site] = "implausible"
             else:
                 bytes_up = max(bytes_up, vector.nbytes)

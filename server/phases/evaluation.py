@@ -46,6 +46,8 @@ def finish(run: Run, state: RunState, grid: Grid, edges: Edges) -> None:
 
 def _collect(run: Run, state: RunState, judge: Evaluation, edges: Edges, *, stage: int) -> Sum:
     question = Question("evaluate", run.plan.hash, stage=stage, vector=broadcast_of(state, run.plan, edges))
-    total = run.sums.collect(question, size=judge.size, min_sites=run.min_sites, plausible=plausible_tallies)
+    total = run.sums.collect(
+        question, size=judge.size, min_sites=run.min_sites, plausible=lambda _, vector: plausible_tallies(vector)
+    )
     run.note_failures(total.failed, run.plan.training.rounds + 1)
     return total

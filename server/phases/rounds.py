@@ -28,11 +28,10 @@ def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     judge = Evaluation(plan, plan.evaluation.round_bins, False)
     vector = broadcast_of(state, plan, state.arrays["edges"])
     question = Question("train", plan.hash, round=number, vector=vector)
-    total = run.sums.collect(
-        question, size=size + judge.size + _NORMS, min_sites=run.min_sites, plausible=partial(_plausible, run)
-    )
-    update, tallies, norms = np.split(total.total, [size, size + judge.size])
     taking_part = _taking_part(run, state)
+    plausible = partial(_plausible, run, taking_part)
+    total = run.sums.collect(question, size=size + judge.size + _NORMS, min_sites=run.min_sites, plausible=plausible)
+    update, tallies, norms = np.split(total.total, [size, size + judge.size])
     weight = _total_weight(run, total.sites, taking_part)
     moved = weight > 0
     divided = np.divide(update, weight, out=np.zeros_like(update), where=moved)
@@ -54,12 +53,19 @@ def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     return RunState(number, arrays | step.state(), facts)
 
 
-def _plausible(run: Run, vector: NDArray[np.floating]) -> bool:
-    """Whether an honest site can have sent this: an update within the clip norm, tallies, and norms that fit it."""
+def _plausible(run: Run, taking_part: Float64, site: str, vector: NDArray[np.floating]) -> bool:
+    """Whether `site`, if honest, can have sent this: an update within the clip norm, tallies, and norms that fit it.
+
+    The sum is divided by the declared levels, so the bound holds for the update before its site weighted it: nothing in
+    blocks that the site did not declare, and no more in the others than their level allows.
+    """
     size, limit = run.layout.parameters, run.plan.aggregation.clip_norm * (1.0 + 1e-3)
     before, after, clipped, one = vector[-_NORMS:]
     norms_fit = 0.0 <= after <= limit and after <= before * (1.0 + 1e-3) and clipped in (0.0, 1.0) and one == 1.0
-    return norms_fit and l2_norm(vector[:size]) <= limit and plausible_tallies(vector[size:-_NORMS])
+    weight = (run.cohort.levels[site] * taking_part)[run.layout.block_of]
+    own, update = weight > 0, vector[:size]
+    update_fits = not update[~own].any() and l2_norm(update[own] / weight[own]) <= limit
+    return norms_fit and update_fits and plausible_tallies(vector[size:-_NORMS])
 
 
 def _taking_part(run: Run, state: RunState) -> Float64:

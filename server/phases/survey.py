@@ -26,7 +26,9 @@ def survey(run: Run) -> RunState:
     edges = layout.first_edges()
     for stage in (1, 2):
         question = Question("query.survey", plan.hash, stage=stage, vector=edges.ravel())
-        total = run.sums.collect(question, size=layout.size, min_sites=run.min_sites, plausible=layout.plausible)
+        total = run.sums.collect(
+            question, size=layout.size, min_sites=run.min_sites, plausible=lambda _, vector: layout.plausible(vector)
+        )
         run.note_failures(total.failed, 0)
         if stage == 1:
             edges = layout.second_edges(total.total)

@@ -77,7 +77,7 @@ NONSENSE: dict[str, Callable[[Record], Record]] = {
 def test_site_that_declares_nonsense_is_left_out_and_named(layout: Layout, what: str) -> None:
     honest = _honest(layout, "north")
     cohort, failed = _enrol(layout, honest | NONSENSE[what](honest), _honest(layout, "south"))
-    assert failed == {"north": "malformed_declaration"}
+    assert failed == {"node 1": "malformed_declaration"}
     assert cohort.names == {2: "south"} and set(cohort.levels) == {"south"}
 
 

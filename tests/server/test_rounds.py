@@ -200,9 +200,9 @@ def _put(vector: np.ndarray, index: int, value: float) -> np.ndarray:
     return vector
 
 
-def _lengthen(vector: np.ndarray, size: int, plan: Plan) -> np.ndarray:
-    """The update a hundredth longer than any honest one; its norms still say what an honest site would."""
-    vector[:size] *= 1.01 * plan.aggregation.clip_norm / np.linalg.norm(vector[:size].astype(np.float64))
+def _lengthen(vector: np.ndarray, size: int, plan: Plan, *, by: float = 1.01) -> np.ndarray:
+    """The update as long as `by` clip norms; its norms still say what an honest site would."""
+    vector[:size] *= by * plan.aggregation.clip_norm / np.linalg.norm(vector[:size].astype(np.float64))
     return vector
 
 
@@ -238,6 +238,10 @@ LIES: dict[str, tuple[str, Callable[[Plan], Reply]]] = {
     "negative tally": ("implausible", _vector(lambda v, size, _: _put(v, size, -1.0))),
     "more rows than people": ("implausible", _vector(lambda v, size, _: _put(v, size, 2e9))),
     "update longer than the clip norm": ("implausible", _vector(_lengthen)),
+    "update longer than its levels allow": (
+        "implausible",  # within the clip norm, but these sites declare 1/4 for most blocks
+        _vector(lambda v, size, plan: _lengthen(v, size, plan, by=0.5)),
+    ),
     "negative norm": ("implausible", _vector(lambda v, *_: _put(v, -3, -0.1))),
     "norm after clipping above the bound": (
         "implausible",
@@ -247,6 +251,15 @@ LIES: dict[str, tuple[str, Callable[[Plan], Reply]]] = {
     "half clipped": ("implausible", _vector(lambda v, *_: _put(v, -2, 0.5))),
     "counted twice": ("implausible", _vector(lambda v, *_: _put(v, -1, 2.0))),
 }
+
+
+def test_site_moves_no_block_that_it_did_not_declare(plan, write_sites, tmp_path: Path, wire: Wire) -> None:
+    """In a sum that is divided by the levels of others, even a short step of such a site would go a long way."""
+    layout, out = Layout(plan), tmp_path / "out"
+    own = np.flatnonzero(_own(layout, "task:death"))
+    wire.change("west", "train", 1, _vector(lambda v, *_: _put(v, own[0], 1e-3))(plan))
+    simulate(plan, find_sites(write_sites(**_tables(west="died"))), out)
+    assert _failures(out) == [("west", 1, "implausible")]
 
 
 @pytest.fixture(scope="module")
