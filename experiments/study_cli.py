@@ -16,21 +16,30 @@ def baselines(
     seed: Seed = None,
     settings: Settings = None,
     only: Annotated[str | None, typer.Option("--only", metavar="a,b", help="Fit these baselines only.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="RUN", help="Put them beside this run, in its result and report.")
+    ] = None,
 ) -> None:
     """Fit other models on the very same rows and splits as the federation of this plan (docs/baselines.md)."""
     from client.config import find_sites
     from common.files import read_plan
     from experiments.baselines import run_baselines
+    from experiments.baselines.beside import check_run, put_beside
     from experiments.baselines.show import FitProgress, summary_tables
 
     seeds = () if seed is None else (f"seeds.split={seed}", f"seeds.training={seed}")
     plan = read_plan(federation, overrides=(*seeds, *(settings or ())))
+    if run is not None:
+        check_run(run, plan)
     console = Console(highlight=False)
     with FitProgress(console) as progress:
         summary = run_baselines(plan, find_sites(sites), out, only=_names(only), listeners=(progress,))
     for table in summary_tables(summary, width=console.width):
         console.print(table)
     console.print(f"Results: {out}/BASELINE/result.json   Table: {out / 'baselines.json'}", markup=False)
+    if run is not None:
+        put_beside(run, out)
+        console.print(f"Report: {run / 'report.html'}", markup=False, soft_wrap=True)
 
 
 def compare(

@@ -1,6 +1,7 @@
 """result.json: what a run came to, in the schema of docs/result.md."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def assemble(plan: Plan, state: RunState, *, secure: bool, sites: dict[str, Any]
         "history": facts["history"],
         "tasks": {},
     }
+    if (enough := rounds_to_99_percent(facts["history"])) is not None:
+        result["rounds_to_99_percent"] = enough
     for task in plan.tasks:
         if task.name in facts["left_out"]["tasks"]:
             continue
@@ -54,6 +57,29 @@ def assemble(plan: Plan, state: RunState, *, secure: bool, sites: dict[str, Any]
         entry["per_site"] = {site: files["evaluation"]["tasks"][task.name] for site, files in own.items()}
         result["tasks"][task.name] = entry
     return result
+
+
+def rounds_to_99_percent(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """Rounds after which the mean AUROC over tasks is, and stays, at least 99 % of its final value.
+
+    history: as in docs/result.md; the entry of round r describes the model after r - 1 rounds. The mean is over the
+    tasks of the last entry that has an AUROC; entries that lack one of them say nothing. None without any AUROC.
+    """
+    curve = [(int(entry["round"]), _aurocs(entry)) for entry in history]
+    final = next((aurocs for _, aurocs in reversed(curve) if aurocs), None)
+    if final is None:
+        return None
+    enough = 0.99 * sum(final.values())
+    first = 0
+    for number, aurocs in reversed([(number, aurocs) for number, aurocs in curve if final.keys() <= aurocs.keys()]):
+        if sum(aurocs[task] for task in final) < enough:
+            break
+        first = number - 1
+    return first
+
+
+def _aurocs(entry: Mapping[str, Any]) -> dict[str, float]:
+    return {task: scores["auroc"] for task, scores in entry.get("tasks", {}).items() if "auroc" in scores}
 
 
 def _bytes_down(plan: Plan, state: RunState) -> int:

@@ -59,7 +59,10 @@ def cards(result: Mapping[str, Any]) -> Markup:
         shown.append(_card(fraction(mean[0]), words))
     rounds, seconds = number(result.get("rounds")), number(result.get("seconds"))
     if rounds is not None:
-        shown.append(_card(count(rounds), "rounds" + (f" in {duration(seconds)}" if seconds else "")))
+        words = "rounds" + (f" in {duration(seconds)}" if seconds else "")
+        enough = number(result.get("rounds_to_99_percent"))
+        words += f"; 99\u00a0% of the final AUROC after\u00a0{count(enough)}" if enough is not None else ""
+        shown.append(_card(count(rounds), words))
     sent = number(result.get("bytes_up_per_site_per_round"))
     if sent is not None and rounds:
         shown.append(_card(size(sent * rounds), "sent by each hospital, all rounds together"))

@@ -17,6 +17,7 @@ from server.dashboard.charts import Charts
 from server.dashboard.details import boundary, data, left_out, provenance, training
 from server.dashboard.markup import el, join
 from server.dashboard.overview import header, results
+from server.dashboard.worth import worth
 
 SCHEMA = "consilium/result/1"
 
@@ -44,6 +45,7 @@ def page(result: Mapping[str, Any]) -> str:
             "main",
             header(result),
             results(result),
+            worth(result),
             boundary(result),
             chapters(result, charts),
             training(result, charts),
