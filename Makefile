@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench results torture install clean
+.PHONY: demo test lint bench results defaults torture install clean
 
 DATA ?= ../shared/data
 
@@ -35,6 +35,9 @@ bench: $(READY)
 
 results: $(READY)
 	$(BIN)/python -m experiments.results $(DATA)
+
+defaults: $(READY)
+	$(BIN)/python -m experiments.defaults $(DATA)
 
 torture: $(READY)
 	$(BIN)/pytest -n 2 -m torture tests
