@@ -1,8 +1,10 @@
 """`make defaults`: how the defaults were chosen, on validation rows of training patients only; writes docs/defaults.md.
 
-`python -m experiments.defaults DATA`
+`python -m experiments.defaults DATA [FEDERATION …]`; what was measured before is kept in runs/defaults and is not run
+again. With the names of some federations only these are measured, and no document is written.
 """
 
+import json
 import logging
 import sys
 import tempfile
@@ -23,24 +25,31 @@ _HEAD = """# How the defaults were chosen
 
 Written by `make defaults DATA=FOLDER` from runs of `examples/defaults.toml`; do not edit by hand. The first row is
 the mean AUROC over tasks on the **validation rows** (pooled, the last point of the learning curve; no test row is
-looked at) with the defaults, mean over seeds {seeds}. Every other row changes one setting: the paired difference to
-them, with its 95 % bootstrap interval over seeds. The seeds, and so the splits, are those of no table in
-[results.md](results.md).
+looked at) with the defaults, mean over seeds {seeds} (the largest federation: the first two). Every other row changes
+one setting: the paired difference to them, with its 95 % bootstrap interval over seeds. The seeds, and so the splits,
+are those of no table in [results.md](results.md).
 
 The starting point was a prototype tuned on other splits of the same data. A default changes only where another setting
 is better on all of these federations; a difference under .01 on one of them says nothing.
 """
 
+Measured = dict[str, list[float]]  # setting -> one value per seed
+
 
 @dataclass(frozen=True)
 class Federation:
-    """plan: file in examples. sites: folder in the data folder; "" makes synthetic hospitals of `patients` each."""
+    """plan: file in examples. sites: folder in the data folder; "" makes synthetic hospitals of `patients` each.
+
+    only, seeds: fewer settings and seeds where a run takes long; empty for all.
+    """
 
     name: str
     plan: str
     sites: str
     patients: int = 0
     set: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
 
 
 def validation_auroc(
@@ -53,46 +62,59 @@ def validation_auroc(
     return mean(task["auroc"] for task in last.values() if "auroc" in task)
 
 
-def measured(
-    federation: Federation, data: Path, seeds: list[int], settings: dict[str, list[str]]
-) -> dict[str, list[float]]:
+def measured(federation: Federation, data: Path, seeds: list[int], settings: dict[str, list[str]]) -> Measured:
     """setting -> one value per seed."""
-    result: dict[str, list[float]] = {name: [] for name in settings}
-    for seed in seeds:
+    chosen = {name: changes for name, changes in settings.items() if name in (federation.only or settings)}
+    result: Measured = {name: [] for name in chosen}
+    for seed in federation.seeds or seeds:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             if not federation.sites:
                 write_hospitals(folder / "hospitals", hospitals(3, seed, patients=federation.patients), seed)
             configs = find_sites(data / federation.sites if federation.sites else folder / "hospitals")
-            for number, (name, changes) in enumerate(settings.items()):
+            for number, (name, changes) in enumerate(chosen.items()):
                 value = validation_auroc(federation, configs, seed, changes, folder / str(number))
                 result[name].append(value)
                 print(f"{federation.name}, seed {seed}, {name}: {value:.4f}", flush=True)
     return result
 
 
-def table(columns: dict[str, dict[str, list[float]]]) -> str:
+def table(columns: dict[str, Measured], settings: list[str]) -> str:
     """federation -> setting -> values, as Markdown; the first setting is what the others are compared with."""
-    first, *others = next(iter(columns.values()))
+    first, *others = settings
     rows = [["setting", *columns], ["---"] * (1 + len(columns))]
     rows.append([f"**{first}**", *(f"**{mean(values[first]):.3f}**" for values in columns.values())])
-    for name in others:
-        cells = []
-        for values in columns.values():
-            found = summarise([a - b for a, b in zip(values[name], values[first], strict=True)])
-            cells.append(f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]")
-        rows.append([name, *cells])
+    rows += [[name, *(_cell(values, name, first) for values in columns.values())] for name in others]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def main(data: Path) -> None:
+def _cell(values: Measured, name: str, first: str) -> str:
+    if name not in values:
+        return ""
+    found = summarise([a - b for a, b in zip(values[name], values[first], strict=True)])
+    return f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+
+
+def main(data: Path, names: list[str]) -> None:
     logging.getLogger("flwr").setLevel(logging.WARNING)
     content = tomllib.loads((ROOT / "examples" / "defaults.toml").read_text())
-    federations = [Federation(**entry | {"set": tuple(entry.get("set", ()))}) for entry in content["federations"]]
-    columns = {f.name: measured(f, data, content["seeds"], content["settings"]) for f in federations}
-    text = _HEAD.format(seeds=", ".join(map(str, content["seeds"])))
-    write_atomic(ROOT / "docs" / "defaults.md", f"{text}\n{table(columns)}".encode())
+    lists = ("set", "only", "seeds")
+    federations = [
+        Federation(**entry | {key: tuple(entry.get(key, ())) for key in lists}) for entry in content["federations"]
+    ]
+    columns: dict[str, Measured] = {}
+    for number, federation in enumerate(federations):
+        kept = Path("runs/defaults") / f"{number}.json"
+        if not names or federation.name in names:
+            if not kept.exists():
+                found = measured(federation, data, content["seeds"], content["settings"])
+                write_atomic(kept, json.dumps({"federation": federation.name, "values": found}, indent=1).encode())
+            columns[federation.name] = json.loads(kept.read_text())["values"]
+    if not names:
+        text = _HEAD.format(seeds=", ".join(map(str, content["seeds"])))
+        document = f"{text}\n{table(columns, list(content['settings']))}"
+        write_atomic(ROOT / "docs" / "defaults.md", document.encode())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])
