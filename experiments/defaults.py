@@ -92,7 +92,8 @@ def _cell(values: Measured, name: str, first: str) -> str:
     if name not in values:
         return ""
     found = summarise([a - b for a, b in zip(values[name], values[first], strict=True)])
-    return f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+    interval = f" [{found['low']:+.3f}, {found['high']:+.3f}]" if "low" in found else ""  # one seed has none
+    return f"{found['mean']:+.3f}{interval}"
 
 
 def main(data: Path, names: list[str]) -> None:
