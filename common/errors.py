@@ -6,7 +6,8 @@ ConsiliumError                 one sentence: where, what was found, what is allo
 ├── ModelFileError             a model file is damaged or is not one of ours
 ├── NonFiniteUpdate            a vector holds NaN or infinity and must not reach a sum
 ├── RunError                   a run cannot start, or cannot go on
-│   └── TooFewSites            fewer sites reported than the plan asks for; the run can be resumed
+│   ├── TooFewSites            fewer sites reported than the plan asks for; the run can be resumed
+│   └── SumAborted             a secure sum was not opened; nothing was learnt and the model is as it was
 └── Refusal                    a site refuses what the coordinator asked; carries a stable code
 """
 
@@ -39,9 +40,20 @@ class TooFewSites(RunError):
     """Fewer sites reported than `aggregation.min_sites`."""
 
 
-class Refusal(ConsiliumError):
-    """A site refuses a request. Only `code` leaves the site; the text stays in its own log."""
+class SumAborted(RunError):
+    """A secure sum could not be opened. `about`: the sites that the next attempt leaves out."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, text: str, *, about: tuple[str, ...] = ()) -> None:
         super().__init__(text)
-        self.code = code
+        self.about = about
+
+
+class Refusal(ConsiliumError):
+    """A site refuses a request. Only `code` leaves the site; the text stays in its own log.
+
+    about: another site of the roster whose fault it is, where secure aggregation can tell; empty otherwise.
+    """
+
+    def __init__(self, code: str, text: str, *, about: str = "") -> None:
+        super().__init__(text)
+        self.code, self.about = code, about

@@ -53,6 +53,51 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise ConsiliumError(f"{path}: cannot be written: {error.strerror or error}.") from None
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a key to a new file that only this user can read.
+
+    Raises ConsiliumError, and leaves what is there, if `path` exists already or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConsiliumError(f"{path}: exists already; a key is never overwritten.") from None
+    except OSError as error:
+        raise ConsiliumError(f"{path}: cannot be written: {error.strerror or error}.") from None
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise ConsiliumError(f"{path}: cannot be written: {error.strerror or error}.") from None
+
+
+def replace_file(new: Path, old: Path) -> None:
+    """Put `new` in the place of `old`, in one step that outlasts a crash. Raises ConsiliumError."""
+    try:
+        os.replace(new, old)
+        _sync_folder(old.parent)
+    except OSError as error:
+        raise ConsiliumError(f"{old}: cannot be replaced by {new.name}: {error.strerror or error}.") from None
+
+
+def read_private(path: Path) -> bytes:
+    """Contents of a key file; raises ConsiliumError also where others than its owner may read or write it."""
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            if mode & 0o077:
+                raise ConsiliumError(f"{path}: has mode {mode:03o}, but only its owner may read it: chmod 600 {path}")
+            return file.read()
+    except OSError as error:
+        raise ConsiliumError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
 def drop_torn_line(log: Path) -> None:
     """Cut off the last line of a log if a crash left it without its end."""
     if not log.exists():
