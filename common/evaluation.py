@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.entries import Entries
 from common.histogram import close_ends, refine
 from common.plan import Plan, Task
 from common.scores import exact_metrics, task_columns
@@ -58,6 +59,17 @@ class Evaluation:
     def size(self) -> int:
         tallies = sum(self._task_size(task) * (1 + oracle) for task, oracle in self._pairs)
         return tallies + (len(self.plan.tasks) * (len(SITE_METRICS) + 2) if self.final else 0)
+
+    @cached_property
+    def entries(self) -> tuple[Entries, ...]:
+        """What the vector holds, in order, and the block of the plan that it is about."""
+        parts = [Entries("tally", f"task:{task.name}", self._task_size(task)) for task in self.plan.tasks]
+        for task, oracle in self._pairs:
+            if oracle:
+                parts.append(Entries("oracle tally", f"task:{task.name}", self._task_size(task)))
+        if self.final:
+            parts += [Entries("site sums", f"mean:{task.name}", len(SITE_METRICS) + 2) for task in self.plan.tasks]
+        return tuple(parts)
 
     @property
     def _pairs(self) -> list[tuple[Task, bool]]:

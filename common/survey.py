@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from common.entries import Entries
 from common.histogram import histogram, quantiles, refine
 from common.model.code import Columns, Normaliser
 from common.plan import Plan
@@ -50,6 +51,17 @@ class Survey:
     def size(self) -> int:
         features, numeric = len(self.plan.features), len(self._columns.numeric)
         return 1 + 3 * features + numeric * SURVEY_BINS + 3 * len(self.plan.tasks)
+
+    @cached_property
+    def entries(self) -> tuple[Entries, ...]:
+        """What the vector holds, in order, and the block of the plan that it is about."""
+        features = [f"input:{feature.name}" for feature in self.plan.features]
+        tasks = [f"task:{task.name}" for task in self.plan.tasks]
+        parts = [Entries("rows", "shared")]
+        parts += [Entries(meaning, name) for meaning in ("count", "sum", "sum of squares") for name in features]
+        parts += [Entries("histogram", features[index], SURVEY_BINS) for index in self._columns.numeric]
+        meanings = ("label count", "label sum", "label sum of squares")
+        return (*parts, *(Entries(meaning, name) for meaning in meanings for name in tasks))
 
     def first_edges(self) -> Float32:
         """(numeric features, SURVEY_BINS - 1) inner edges of pass 1, in scaled values: equal bins."""

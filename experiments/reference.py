@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from client.config import SiteConfig, SiteData, SiteRules
+from client.policy import SecureRules
 from common.files import write_atomic
 from common.plan import Plan
 
@@ -26,7 +27,8 @@ def sections() -> list[tuple[str, type[BaseModel]]]:
         listed.append(
             (f"federation.toml `[[{name}]]`" if name in ("features", "tasks") else f"federation.toml `[{name}]`", inner)
         )
-    return [*listed, ("site.toml `[site]`", SiteRules), ("site.toml `[data]`", SiteData), ("site.toml", SiteConfig)]
+    site = [("site.toml `[site]`", SiteRules), ("site.toml `[data]`", SiteData), ("site.toml `[secure]`", SecureRules)]
+    return [*listed, *site, ("site.toml", SiteConfig)]
 
 
 def reference() -> str:

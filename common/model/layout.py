@@ -1,7 +1,9 @@
 """Named tensors <-> one flat vector, and the blocks in which sites are averaged.
 
-A block is a group of parameters that a site either trains or cannot train: the shared encoder, one task's head with its
-linear path, or the encoder's input columns of one feature. Each site declares a weight level for each block.
+A block is a group of entries that a site either fills or cannot fill: the shared encoder, one task's head with its
+linear path, the encoder's input columns of one feature, or a task's terms of the per-site mean. Each site declares a
+weight level for each block. The linear path from a feature to a task needs two of them: where too few sites hold both,
+nobody learns it.
 """
 
 from dataclasses import dataclass
@@ -71,8 +73,13 @@ class Layout:
 
     @cached_property
     def block_names(self) -> tuple[str, ...]:
-        tasks = [f"task:{task.name}" for task in self.plan.tasks]
-        return ("shared", *tasks, *(f"input:{feature.name}" for feature in self.plan.features))
+        tasks = [task.name for task in self.plan.tasks]
+        inputs = [f"input:{feature.name}" for feature in self.plan.features]
+        return ("shared", *(f"task:{name}" for name in tasks), *inputs, *(f"mean:{name}" for name in tasks))
+
+    def taking_part(self, tasks: NDArray[np.float32], features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(blocks,) 1 or 0 for each block. tasks: (T,), features: (F,), above 0 for those that were not left out."""
+        return np.concatenate([[1.0], tasks > 0, features > 0, tasks > 0])
 
     @cached_property
     def block_of(self) -> NDArray[np.int64]:
@@ -85,6 +92,20 @@ class Layout:
                 part[:] = first_input_block + self.columns.feature_of
             elif segment.name.startswith(("heads.", "linear.")):
                 part[:] = (1 + self.task_of_output).reshape(-1, *[1] * (part.ndim - 1))
+        return result
+
+    @cached_property
+    def pair_of(self) -> NDArray[np.int64]:
+        """(D,) code of the pair of blocks that a parameter needs, -1 where it needs one.
+
+        Code: first block * number of blocks + second, the first being the lower index.
+        """
+        result = np.full(self.parameters, -1, dtype=np.int64)
+        for segment in self.segments:
+            if segment.name == "linear.weight":
+                part = result[segment.start : segment.stop].reshape(segment.shape)
+                features = 1 + len(self.plan.tasks) + self.columns.feature_of
+                part[:] = (1 + self.task_of_output)[:, None] * len(self.block_names) + features
         return result
 
     @cached_property

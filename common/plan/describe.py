@@ -1,18 +1,18 @@
 """A plan in plain words: what will run, and what will leave each site."""
 
 from common.model.layout import Layout
+from common.plan.describe_sums import Described, describe_sums
 from common.plan.plan import Plan
 from common.survey import Survey
 
-Section = tuple[str, list[str]]
 
-
-def describe(plan: Plan) -> list[Section]:
+def describe(plan: Plan) -> list[Described]:
     """Headings with lines of text, in the order in which a reviewer asks."""
-    return [_study(plan), _tasks(plan), _inputs(plan), _training(plan), _leaving(plan), _staying(plan)]
+    parts = (_study, _tasks, _inputs, _training, _leaving, describe_sums, _staying)
+    return [part(plan) for part in parts]
 
 
-def _study(plan: Plan) -> Section:
+def _study(plan: Plan) -> Described:
     split = plan.split
     parts = f"{split.train:.0%} train, {split.validation:.0%} validation, {split.test:.0%} test"
     how = f"by the column {split.split_column!r}" if split.split_column else f"by patient, with a keyed hash: {parts}"
@@ -22,7 +22,7 @@ def _study(plan: Plan) -> Section:
     return plan.federation.title or plan.federation.name, lines
 
 
-def _tasks(plan: Plan) -> Section:
+def _tasks(plan: Plan) -> Described:
     lines = []
     for task in plan.tasks:
         positive = f", positive when {task.positive_when}" if task.positive_when else ""
@@ -32,7 +32,7 @@ def _tasks(plan: Plan) -> Section:
     return f"{len(plan.tasks)} task(s) are learnt together", lines
 
 
-def _inputs(plan: Plan) -> Section:
+def _inputs(plan: Plan) -> Described:
     lines = []
     for feature in plan.features:
         if feature.range is not None:
@@ -43,7 +43,7 @@ def _inputs(plan: Plan) -> Section:
     return f"{len(plan.features)} feature(s) are read at each site; other values are set to missing", lines
 
 
-def _training(plan: Plan) -> Section:
+def _training(plan: Plan) -> Described:
     rules, sums = plan.training, plan.aggregation
     hidden = " and ".join(str(width) for width in plan.model.hidden)
     return "What runs", [
@@ -51,35 +51,31 @@ def _training(plan: Plan) -> Section:
         + (" with a linear path" if plan.model.linear_path else ""),
         f"{rules.rounds} rounds; in each, every site trains {rules.local_epochs} epoch(s) in batches of "
         f"{rules.batch_size} with {rules.optimizer}, step size {rules.learning_rate:g} ({rules.schedule}).",
-        f"The step is applied by {sums.strategy}. A round needs {sums.min_sites} sites; a task or feature that fewer "
-        f"than {sums.min_task_sites} sites hold is left out.",
+        f"The step is applied by {sums.strategy}. A round needs {sums.least_sites} sites; a task or feature that "
+        f"fewer than {sums.least_holders} sites hold is left out.",
     ]
 
 
-def _leaving(plan: Plan) -> Section:
-    update = Layout(plan).parameters
-    seen = (
-        "the coordinator learns their sum only"
-        if plan.aggregation.secure
-        else ("sums are plain: the coordinator sees each site's vector")
-    )
-    return "What leaves each site", [
-        "Once: which tasks and features it can train, each with a weight of 1/8, 1/4, 1/2 or 1 .",
+def _leaving(plan: Plan) -> Described:
+    update, secure = Layout(plan).parameters, plan.aggregation.secure
+    lines = [
+        "Once: which tasks and features it can train, each with a weight of 1/8, 1/4, 1/2 or 1"
+        + ("; all who take part can read these." if secure else "."),
         f"Twice: {Survey(plan).size:,} sums over its training rows (counts, sums, histograms), for the pooled scaling.",
-        f"Each round: its change of {update:,} parameters, scaled to an L2 norm of at most {_norm(plan)}, "
-        "and histograms of the scores of its validation rows.",
+        f"Each round: its change of {update:,} parameters, scaled to an L2 norm of at most "
+        f"{plan.aggregation.clip_norm:g}, its norms before and after scaling, and histograms of the scores of its "
+        "validation rows.",
         "At the end: histograms of the scores of its test rows, and its metrics as terms of the per-site mean.",
-        f"All of these are vectors that are added over sites; {seen}.",
-        "If something fails: a code and a fixed sentence.",
     ]
+    if secure:
+        lines.append(
+            "All of these after the first leave masked. With them: public keys, encrypted shares of the masks."
+        )
+    return "What leaves each site", [*lines, "If something fails: a code and a fixed sentence."]
 
 
-def _norm(plan: Plan) -> str:
-    return f"{plan.aggregation.clip_norm:g}"
-
-
-def _staying(plan: Plan) -> Section:
-    counts = "the number of rows it has, " if plan.aggregation.secure else ""
+def _staying(plan: Plan) -> Described:
+    counts = "the number of rows it has (only the sites' sum), " if plan.aggregation.secure else ""
     return "What never leaves", [f"Rows, identifiers, {counts}error texts, predictions for a patient."]
 
 

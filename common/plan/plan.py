@@ -68,7 +68,7 @@ class Plan(Section):
                 )
             if set(names) <= set(task.exclude):
                 raise ValueError(f"task {task.name!r}: 'exclude' leaves it without any input")
-        if self.aggregation.min_task_sites > 1 and self.aggregation.min_sites < 2:
+        if self.aggregation.least_holders > 1 and self.aggregation.least_sites < 2:
             raise ValueError("aggregation: min_sites = 1 contradicts min_task_sites > 1; no task could be trained")
         self._check_strategy()
         return self

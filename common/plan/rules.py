@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from common.plan.base import Count, Fraction, Name, NonNegative, Positive, Section
+from common.secagg.fixedpoint import FixedPoint
 
 MEAN_STRATEGIES = ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi", "fedadagrad")
 ROBUST_STRATEGIES = ("fedmedian", "fedtrimmedavg", "krum")
@@ -66,7 +67,19 @@ class Aggregation(Section):
         default="fedavg", description="The flwr.serverapp strategy that applies the summed step."
     )
     secure: bool = Field(
-        default=False, description="Secure sums. Not in this version yet: true is refused, never ignored."
+        default=True,
+        description="true: the coordinator learns the sum over the sites of a round and not one site's vector. false: "
+        "it sees each site's update and tallies.",
+    )
+    colluding_sites: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Secure sums: so many sites (f) may side with the coordinator and, together with it, still learn "
+        "only the sum of the others; every sum then has at least f + 2. 0: nothing is promised if one does.",
+    )
+    absent_members: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Secure sums: so many (d) of the sites that hold shares of the masks may be missing when a sum is "
+        "opened; it takes at least f + 2 d + 1 sites. Without it: as many as the rules allow.",
     )
     clip_norm: Positive = Field(default=0.5, description="Largest L2 norm of a site's update; longer ones are scaled.")
     weight_row_cap: Count = Field(
@@ -74,9 +87,15 @@ class Aggregation(Section):
         description="Rows at which a site's weight for a block is 1; below, sqrt(rows / cap) rounded to "
         "1/8, 1/4, 1/2 or 1, so that exact counts never travel.",
     )
-    min_sites: Count = Field(default=2, description="A round needs this many sites, or the run stops resumably.")
+    min_sites: Count = Field(
+        default=2,
+        description="A round needs this many sites, or the run stops resumably; with secure sums at least 3, and at "
+        "least colluding_sites + 2.",
+    )
     min_task_sites: Count = Field(
-        default=2, description="A task or feature that fewer sites hold is left out, and the report says so."
+        default=2,
+        description="A task or feature that fewer sites hold is left out, and the report says so; with secure sums "
+        "at least colluding_sites + 2.",
     )
     round_timeout_s: Positive = Field(default=600.0, description="Seconds to wait for the sites in one exchange.")
     server_learning_rate: Positive | None = Field(
@@ -95,18 +114,40 @@ class Aggregation(Section):
     )
     malicious_sites: Annotated[int, Field(ge=0)] = Field(default=0, description="Sites that krum assumes dishonest.")
 
+    @property
+    def least_sites(self) -> int:
+        """Fewest sites in any sum of this plan."""
+        return max(self.min_sites, 3, self.colluding_sites + 2) if self.secure else self.min_sites
+
+    @property
+    def least_holders(self) -> int:
+        """Fewest sites that must hold a task or feature: two beside those that side with the coordinator."""
+        return max(self.min_task_sites, self.colluding_sites + 2) if self.secure else self.min_task_sites
+
+    @property
+    def holders_rule(self) -> str:
+        """Why a task or feature with fewer holders is left out, as the end of a sentence."""
+        if self.least_holders == self.min_task_sites:
+            return f"the plan asks for {self.min_task_sites} (min_task_sites)"
+        return f"a secure sum needs {self.least_holders} (colluding_sites + 2)"
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.secure and self.strategy in ROBUST_STRATEGIES:
-            raise ValueError(
-                f"strategy {self.strategy!r} needs each site's own update, which secure = true hides; "
-                f"choose secure = false or one of {', '.join(MEAN_STRATEGIES)}"
-            )
         if self.secure:
+            if self.strategy in ROBUST_STRATEGIES:
+                raise ValueError(
+                    f"strategy {self.strategy!r} needs each site's own update, which secure = true (the default) "
+                    f"hides; choose secure = false or one of {', '.join(MEAN_STRATEGIES)}"
+                )
+            FixedPoint.fit(clip_norm=self.clip_norm, sites=self.least_sites)  # ValueError: no headroom, no plan
+            return self
+        if self.colluding_sites:
             raise ValueError(
-                "secure = true is not available in this version; set secure = false to run with plain "
-                "sums, where the coordinator sees each site's update"
+                f"colluding_sites = {self.colluding_sites} contradicts secure = false, under which the coordinator "
+                "sees each site's update without anyone's help; choose secure = true or colluding_sites = 0"
             )
+        if self.absent_members is not None:
+            raise ValueError("absent_members belongs to secure sums, this plan says secure = false; leave it out")
         return self
 
 

@@ -33,7 +33,7 @@ def test_every_key_has_a_description_and_stands_in_the_document() -> None:
     for heading, model in sections():
         part = text.split(f"### {heading}\n", 1)[1].split("\n### ", 1)[0]
         for name, field in model.model_fields.items():
-            nested = heading == "site.toml" and name in ("site", "data")
+            nested = heading == "site.toml" and name in ("site", "data", "secure")
             assert nested or (field.description and f"| `{name}` |" in part), f"{heading} {name}"
 
 
@@ -73,6 +73,58 @@ def test_every_setting_changes_the_hash(plan: Plan, setting: str) -> None:
 def test_malformed_setting_is_named(setting: str) -> None:
     with pytest.raises(PlanError, match=re.escape(f"--set {setting}")):
         load_plan("[training]\nrounds = 3\n[[features]]\nname='x'\n", source="x", overrides=(setting,))
+
+
+def test_sums_are_secure_unless_the_plan_says_otherwise() -> None:
+    content = small_content()
+    del content["aggregation"]
+    rules = plan_from_dict(content, source="x").aggregation
+    assert rules.secure and rules.colluding_sites == 0 and rules.absent_members is None
+    assert (rules.least_sites, rules.least_holders) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("rules", "sites", "holders"),
+    [
+        ({"secure": False}, 2, 2),
+        ({"secure": False, "min_sites": 5, "min_task_sites": 1}, 5, 1),
+        ({"secure": True, "min_sites": 1, "min_task_sites": 1}, 3, 2),
+        ({"secure": True, "colluding_sites": 1}, 3, 3),
+        ({"secure": True, "colluding_sites": 4}, 6, 6),
+        ({"secure": True, "colluding_sites": 1, "min_sites": 7, "min_task_sites": 5}, 7, 5),
+    ],
+)
+def test_a_secure_sum_has_two_sites_more_than_may_collude(make_plan, rules, sites: int, holders: int) -> None:
+    found = make_plan(aggregation=rules).aggregation
+    assert (found.least_sites, found.least_holders) == (sites, holders)
+    asked = found.min_task_sites == holders
+    expected = (
+        f"the plan asks for {holders} (min_task_sites)"
+        if asked
+        else f"a secure sum needs {holders} (colluding_sites + 2)"
+    )
+    assert found.holders_rule == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"colluding_sites": 1}, "aggregation: colluding_sites = 1 contradicts secure = false"),
+        ({"absent_members": 0}, "aggregation: absent_members belongs to secure sums"),
+        ({"secure": True, "colluding_sites": -1}, "'aggregation.colluding_sites' is -1"),
+        ({"secure": True, "absent_members": -1}, "'aggregation.absent_members' is -1"),
+        ({"secure": True, "strategy": "krum"}, "'krum' needs each site's own update, which secure = true"),
+        ({"secure": True, "strategy": "fedmedian"}, "choose secure = false or one of fedavg, "),
+        ({"secure": True, "strategy": "fedtrimmedavg"}, "'fedtrimmedavg' needs each site's own update"),
+        ({"secure": True, "clip_norm": 1e30}, "aggregation: a clip norm of 1e+30"),
+        ({"secure": True, "clip_norm": 1e-30}, "aggregation: a clip norm of 1e-30"),
+        ({"secure": True, "min_sites": 10_000}, "aggregation: 10000 sites"),
+        ({"min_sites": 1}, "no task could be trained"),
+    ],
+)
+def test_contradictions_about_sums_are_one_sentence(make_plan, rules, words: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(words)):
+        make_plan(aggregation=rules)
 
 
 @given(st.sampled_from([">=", "<=", "==", "!=", ">", "<"]), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))

@@ -1,0 +1,106 @@
+"""What one site puts into a sum: how many entries, what they mean, and which block of the plan each belongs to.
+
+An update is `narrow` (its entries are bounded by the clip norm), counts and other sums over rows are `wide`. A site
+puts zeros where a block does not take part or was not declared, so that declarations say who is in a block's sum.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.entries import Entries, block_index
+from common.evaluation import Evaluation
+from common.model.layout import Layout
+from common.plan import Plan
+from common.secagg.fixedpoint import FixedPoint
+from common.survey import Survey
+
+Kind = Literal["train", "evaluate", "query.survey"]
+STAGES: dict[str, tuple[int, ...]] = {"train": (0,), "evaluate": (0, 1, 2), "query.survey": (1, 2)}
+NORMS = ("norm before clipping", "norm after clipping", "clipped", "one")
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """The vector of one site for one question: `narrow` entries of the update, then `wide` entries of tallies.
+
+    kind, stage: of the question. Raises ValueError for a pair that no plan asks for.
+    """
+
+    plan: Plan
+    kind: Kind
+    stage: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES.get(self.kind, ()):
+            raise ValueError(f"nothing is summed for {self.kind!r} at stage {self.stage}")
+
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout(self.plan)
+
+    @cached_property
+    def entries(self) -> tuple[Entries, ...]:
+        """What the wide entries hold, in order."""
+        rules = self.plan.evaluation
+        if self.kind == "query.survey":
+            return Survey(self.plan).entries
+        if self.stage > 0:
+            return Evaluation(self.plan, rules.histogram_bins, True).entries
+        judged = Evaluation(self.plan, rules.round_bins, False).entries
+        norms = tuple(Entries(meaning, "shared") for meaning in NORMS)
+        return (*judged, *norms) if self.kind == "train" else judged
+
+    @property
+    def narrow(self) -> int:
+        """D, the parameters of the model, for a round of training; otherwise 0."""
+        return self.layout.parameters if self.kind == "train" else 0
+
+    @cached_property
+    def wide(self) -> int:
+        """Entries of tallies, float64."""
+        return sum(each.size for each in self.entries)
+
+    @cached_property
+    def block_of(self) -> NDArray[np.int64]:
+        """(narrow + wide,) index into `Layout.block_names` of each entry."""
+        tallies = block_index(self.entries, self.layout.block_names)
+        return np.concatenate([self.layout.block_of, tallies]) if self.kind == "train" else tallies
+
+    @cached_property
+    def pairs(self) -> tuple[int, ...]:
+        """Codes of the pairs of blocks (`Layout.pair_of`) that entries of this vector need."""
+        codes = np.unique(self.layout.pair_of) if self.kind == "train" else np.zeros(0, dtype=np.int64)
+        return tuple(int(code) for code in codes[codes >= 0])
+
+    def entries_of(self, blocks: Collection[int], pairs: Collection[int]) -> NDArray[np.bool_]:
+        """(narrow + wide,) whether an entry takes part: its block is one of `blocks`, and its pair one of `pairs`."""
+        part = np.zeros(len(self.layout.block_names), dtype=bool)
+        part[list(blocks)] = True
+        result = part[self.block_of]
+        if self.kind == "train":
+            known = np.zeros(len(part) ** 2 + 1, dtype=bool)
+            known[[*pairs, -1]] = True  # -1 stands in the last place: entries that need one block
+            result[: self.narrow] &= known[self.layout.pair_of]
+        return result
+
+    @cached_property
+    def hash(self) -> bytes:
+        """SHA-256 of the plan's hash, the question, and the meaning and block of every entry; 32 bytes."""
+        update = [(each.name, each.shape) for each in self.layout.segments] if self.narrow else []
+        tallies = [(each.meaning, each.block, each.size) for each in self.entries]
+        said = [self.plan.hash, self.kind, self.stage, self.layout.block_names, update, tallies]
+        where = self.block_of.astype("<i4").tobytes() + np.array(self.pairs, dtype="<i8").tobytes()
+        return hashlib.sha256(json.dumps(said).encode() + where).digest()
+
+
+def rounding_error(plan: Plan, sites: int) -> float:
+    """Largest L2 error, from rounding, of the summed update of `sites` sites: step * sqrt(D) * sites."""
+    fixed = FixedPoint.fit(clip_norm=plan.aggregation.clip_norm, sites=sites)
+    return fixed.error_bound(Layout(plan).parameters, sites)
