@@ -25,6 +25,26 @@ def declare(message: Message, context: Context) -> Message:
     return answer(message, context, work.declare)
 
 
+@app.query("cards")
+def cards(message: Message, context: Context) -> Message:
+    return answer(message, context, work.cards)
+
+
+@app.query("crosscheck")
+def crosscheck(message: Message, context: Context) -> Message:
+    return answer(message, context, work.cross_check)
+
+
+@app.query("unmask")
+def unmask(message: Message, context: Context) -> Message:
+    return answer(message, context, work.unmask)
+
+
+@app.query("close")
+def close(message: Message, context: Context) -> Message:
+    return answer(message, context, work.close)
+
+
 @app.query("survey")
 def survey(message: Message, context: Context) -> Message:
     return answer(message, context, work.survey)

@@ -57,14 +57,18 @@ class Book:
         if request not in asked and len(asked) >= DIFFERENT_QUESTIONS:
             raise Refusal("asked_too_often", f"{len(asked)} different questions for {step} were answered already.")
 
-    def write(self, entry: Entry) -> None:
-        """Append before anything leaves; raises Refusal `cannot_record` if the disk does not take it."""
+    def write(self, entry: Entry, *, durable: bool = True) -> None:
+        """Append before anything leaves; raises Refusal `cannot_record` if the disk does not take it.
+
+        durable: on the disk when this returns. An answer of secure aggregation is there already, in the site's store.
+        """
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with open(descriptor, "a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(entry)) + "\n")
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
         except OSError as error:
             raise Refusal("cannot_record", f"{self._path}: cannot be written: {error.strerror or error}.") from None
         self._asked[entry.step].add(entry.request)

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from client import enrol_cli
+
 site_app = typer.Typer(help="Work at one hospital.", no_args_is_help=True)
-
-
-@site_app.callback()
-def _group() -> None:
-    """Keeps `check` a command of its own while it is the only one."""
+site_app.command("init")(enrol_cli.init)
+site_app.command("sign")(enrol_cli.sign)
+site_app.command("accept")(enrol_cli.accept)
+site_app.command("roster")(enrol_cli.show)
 
 
 @site_app.command("check")

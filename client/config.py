@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
+from client.policy import SecureRules, SiteName
 from common.errors import PlanError
 from common.plan.base import Section
 from common.plan.load import first_problem
@@ -16,7 +17,6 @@ from common.plan.load import first_problem
 SITE_FILE = "site.toml"
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
-SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Files = Annotated[tuple[FileName, ...], Field(strict=False)]
 
@@ -86,6 +86,7 @@ class SiteConfig(Section):
         description="Feature (or regression task, or its label) of the plan -> unit in this site's files, "
         "where it differs from the plan's.",
     )
+    secure: SecureRules = SecureRules()
     _source: Path = PrivateAttr(default=Path(SITE_FILE))
 
     @property
@@ -209,7 +210,9 @@ def write_site_toml(config: SiteConfig, path: str | Path) -> SiteConfig:
     if config.labels:
         data["labels"] = [str(file.absolute()) for file in config.labels]
     content: dict[str, Any] = {"site": site, "data": data}
-    content |= {key: value for key, value in (("columns", config.columns), ("units", config.units)) if value}
+    secure = config.secure.model_dump(exclude_unset=True)
+    further = (("columns", config.columns), ("units", config.units), ("secure", secure))
+    content |= {key: value for key, value in further if value}
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The one door out of a hospital. No other module of `client` builds a Flower reply.
 
-Order: policy -> work -> clip -> own book -> reply. (Noise, ledger, masks and signed receipts take their places here.)
+Order: policy -> round begins -> work -> clip -> masks -> own book -> reply. (Noise, ledger and signed receipts take
+their places here.) In a secure sum the store has the round before the work, and the masked bytes before they leave.
 Whatever goes wrong behind the door leaves as a code and a fixed sentence; the full story stays in the site's own log.
 """
 
@@ -15,15 +16,19 @@ from numpy.typing import NDArray
 
 from client.book import Entry
 from client.refusals import CODES
-from client.release import Acknowledgement, Declaration, Release, Statistics, Update
-from client.request import Request
+from client.release import Acknowledgement, Answer, Declaration, Release, Statistics, Update
+from client.request import PROTOCOL, Request
+from client.secure import Round
 from client.session import LOGGER, Session, open_session
 from common.errors import ConsiliumError, DataError, NonFiniteUpdate, PlanError, Refusal
 from common.model import LEVELS
 from common.privacy import clip_by_norm, l2_norm
 
 Work = Callable[[Session, Request], Release]
-_Sealed = tuple[RecordDict, bytes, dict[str, float | str]]
+SUMMED = frozenset({"train", "evaluate", "query.survey"})
+LONGEST = 2.0**20  # a norm beyond says that training diverged; more of it would only crowd the sum
+Details = dict[str, float | str]
+_Sealed = tuple[RecordDict, bytes, Details]
 
 
 def answer(message: Message, context: Context, work: Work) -> Message:
@@ -34,10 +39,15 @@ def answer(message: Message, context: Context, work: Work) -> Message:
         log = session.log
         request = Request.of(message)
         _check_policy(session, request)
-        release = work(session, request)
-        body, content, details = _seal(session, release)
+        begun = begin(session, request)
+        if begun is not None and begun.stored:
+            kind, (body, content, details) = "report_again", _bytes("report", begun.stored, {})
+        else:
+            release = work(session, request)
+            kind, (body, content, details) = release.kind, _seal(session, release, begun)
         digest = hashlib.sha256(content).hexdigest()
-        session.book.write(Entry(request.step, request.digest, release.kind, len(content), digest, details))
+        entry = Entry(request.step, request.digest, kind, len(content), digest, details)
+        session.book.write(entry, durable=request.step.kind not in PROTOCOL)
         return Message(body, reply_to=message)
     except Exception as error:  # noqa: BLE001  the boundary: no exception may carry a patient's value out
         return refuse(message, error, log)
@@ -49,7 +59,8 @@ def refuse(message: Message, error: Exception, log: logging.Logger) -> Message:
     number, sentence = CODES[code]
     expected = isinstance(error, ConsiliumError)
     log.error("refused %s: %s: %s", message.metadata.message_type, code, error, exc_info=None if expected else error)
-    return Message(Error(code=number, reason=f"{code}: {sentence}"), reply_to=message)
+    about = f" Site: {error.about}" if isinstance(error, Refusal) and error.about else ""
+    return Message(Error(code=number, reason=f"{code}: {sentence}{about}"), reply_to=message)
 
 
 def _code(error: Exception) -> str:
@@ -70,36 +81,65 @@ def _check_policy(session: Session, request: Request) -> None:
     if request.step.plan_hash != session.plan.hash:
         asked, approved = request.step.plan_hash[:16], session.plan.hash[:16]
         raise Refusal("plan_not_approved", f"the coordinator asked for plan {asked}, this site approved {approved}.")
-    session.book.check(request.step, request.digest)
+    if request.protocol and not session.plan.aggregation.secure:
+        raise Refusal("malformed_request", "a message of secure aggregation, in a plan with plain sums.")
+    if request.step.kind not in PROTOCOL:
+        session.book.check(request.step, request.digest)
 
 
-def _seal(session: Session, release: Release) -> _Sealed:
+def begin(session: Session, request: Request) -> Round | None:
+    """The secure round to which a request for values belongs; None for other requests, and in a plan with plain sums.
+
+    Raises Refusal: in a plan with secure sums nothing is added up without a round.
+    """
+    if request.step.kind not in SUMMED or not session.plan.aggregation.secure:
+        return None
+    contribution = session.contribution(request.step.kind, request.stage)
+    begun = session.secure.begin(request.protocol, contribution, training_round=request.round, model=request.model)
+    begun.check_declared(list(session.levels.values()))
+    return begun
+
+
+def _seal(session: Session, release: Release, begun: Round | None) -> _Sealed:
     """The body that will leave, its bytes, and what the book says about it."""
     match release:
-        case Declaration(site=site, levels=levels):
+        case Declaration(site=site, levels=levels, card=card):
             blocks, values = list(levels), [float(level) for level in levels.values()]
-            config = ConfigRecord({"site": site, "blocks": blocks, "levels": values})
-            return RecordDict({"declaration": config}), json.dumps([site, blocks, values]).encode(), {}
+            config = ConfigRecord({"site": site, "blocks": blocks, "levels": values, "card": card})
+            return RecordDict({"declaration": config}), json.dumps([site, blocks, values]).encode() + card, {}
+        case Answer(data=data):
+            return _bytes("answer", data, {})
         case Acknowledgement():
             return RecordDict({"received": ConfigRecord({"ok": True})}), b"", {}
         case Statistics(values=values, purpose=purpose):
-            return _vector(values.astype(np.float64), {"purpose": purpose})
+            narrow, wide = np.zeros(0, dtype=np.float32), values.astype(np.float64)
+            details: Details = {"purpose": purpose}
         case Update():
-            return _vector(*_bounded(release, clip_norm=session.plan.aggregation.clip_norm))
+            narrow, wide, details = _bounded(release, clip_norm=session.plan.aggregation.clip_norm)
+    if begun is not None:
+        return _bytes("report", session.mask(begun, narrow, wide), details)
+    # In the open, tallies are as exact as an update: no count of a site comes near 2^24.
+    vector = np.concatenate([narrow, wide]).astype(np.float32) if len(narrow) else wide
+    return _vector(vector, details)
 
 
-def _bounded(update: Update, *, clip_norm: float) -> tuple[NDArray[np.float32], dict[str, float | str]]:
-    """[weights x clipped update ; tallies ; norms], whose first part is never longer than `clip_norm`."""
+def _bounded(update: Update, *, clip_norm: float) -> tuple[NDArray[np.float32], NDArray[np.float64], Details]:
+    """weights x clipped update, never longer than `clip_norm`; then [tallies ; norms]."""
     if not np.isin(update.weights, LEVELS).all():
         raise Refusal("site_error", "a weight is none of the declared levels.")
-    clipped, before, after = clip_by_norm(update.delta, clip_norm=clip_norm)
-    weighted = clipped * update.weights
-    norms = [before, after, float(before > clip_norm), 1.0]
-    vector = np.concatenate([weighted, update.tallies, norms]).astype(np.float32)
-    return vector, {"norm_before_clip": before, "norm_after_clip": after, "norm_released": l2_norm(weighted)}
+    # In the update's own memory: with 10 M parameters a copy is 40 MB, and nobody reads the update after this.
+    weighted, before, after = clip_by_norm(update.delta, clip_norm=clip_norm, in_place=True)
+    weighted *= update.weights
+    wide = np.concatenate([update.tallies, [min(before, LONGEST), after, float(before > clip_norm), 1.0]])
+    return weighted, wide, {"norm_before_clip": before, "norm_after_clip": after, "norm_released": l2_norm(weighted)}
 
 
-def _vector(vector: NDArray[np.floating], details: dict[str, float | str]) -> _Sealed:
+def _bytes(name: str, data: bytes, details: Details) -> _Sealed:
+    array = Array("uint8", (len(data),), "bytes", data)
+    return RecordDict({"arrays": ArrayRecord({name: array})}), data, details
+
+
+def _vector(vector: NDArray[np.floating], details: Details) -> _Sealed:
     if not np.isfinite(vector).all():
         raise NonFiniteUpdate("a vector that was about to leave holds NaN or infinite values.")
     return RecordDict({"arrays": ArrayRecord({"vector": Array(vector)})}), vector.tobytes(), details

@@ -12,6 +12,7 @@ class Declaration:
 
     site: str
     levels: dict[str, float]
+    card: bytes = b""  # SignedCard of the session that is opened with it
     kind = "declaration"
 
 
@@ -39,10 +40,18 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """An answer of secure aggregation that holds no site's values: a card, a signature, shares of masks."""
+
+    data: bytes
+    kind: str
+
+
+@dataclass(frozen=True)
 class Acknowledgement:
     """Says that something was received, and nothing else."""
 
     kind = "acknowledgement"
 
 
-Release = Declaration | Update | Statistics | Acknowledgement
+Release = Declaration | Update | Statistics | Answer | Acknowledgement

@@ -13,15 +13,21 @@ from common.errors import Refusal
 from common.wire import decode_vector
 
 _HEADER = {"plan_hash": str, "round": int, "stage": int}
+PROTOCOL = frozenset({"query.cards", "query.crosscheck", "query.unmask", "query.close"})
+"""Kinds of message that hold nothing but a message of secure aggregation, whose own rules say what may be repeated."""
 _LARGEST_ROUND, _LARGEST_STAGE = 10**6, 2
 
 
 @dataclass(frozen=True)
 class Request:
-    """step: which plan, kind, round and stage. vector: (n,) float32, finite; empty where none came."""
+    """step: which plan, kind, round and stage. vector: (n,) float32, finite; empty where none came.
+
+    protocol: a message of secure aggregation, encoded; empty where none came.
+    """
 
     step: Step
     vector: NDArray[np.float32]
+    protocol: bytes = b""
 
     @property
     def round(self) -> int:
@@ -33,13 +39,27 @@ class Request:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the step and the vector, in hexadecimal: equal for the same question only."""
-        return hashlib.sha256(repr(self.step).encode() + b"\0" + self.vector.tobytes()).hexdigest()
+        """SHA-256 of the step and the vector, in hexadecimal: equal for the same question only.
+
+        The header of a secure sum is not in it: the same question in another round is the same question.
+        """
+        asked = self.protocol if self.step.kind in PROTOCOL else self.vector.tobytes()
+        return hashlib.sha256(repr(self.step).encode() + b"\0" + asked).hexdigest()
+
+    @cached_property
+    def model(self) -> bytes:
+        """SHA-256 of the vector: what a secure round's header must name."""
+        return hashlib.sha256(self.vector.tobytes()).digest()
 
     @staticmethod
     def of(message: Message) -> "Request":
-        """Raises Refusal `malformed_request` for anything but a header and at most one float32 vector."""
-        header, vector = _parts(message)
+        """Raises Refusal `malformed_request` for anything but a header and at most one array.
+
+        The array is a float32 vector, or bytes: a protocol message that is too long for the header.
+        """
+        record, vector, protocol = _parts(message)
+        header = dict(record)
+        protocol = header.pop("protocol", b"") or protocol
         if set(header) != set(_HEADER) or any(type(header[key]) is not kind for key, kind in _HEADER.items()):
             raise Refusal("malformed_request", "the header's keys or their types are not those of this version.")
         step = Step(str(header["plan_hash"]), message.metadata.message_type, int(header["round"]), int(header["stage"]))
@@ -47,19 +67,24 @@ class Request:
             raise Refusal("malformed_request", f"round {step.round} or stage {step.stage} is out of bounds.")
         if vector.dtype != np.float32 or not np.isfinite(vector).all():
             raise Refusal("malformed_request", "the vector is not one finite float32 vector.")
-        return Request(step, vector)
+        if type(protocol) is not bytes:
+            raise Refusal("malformed_request", "the protocol's message is not bytes.")
+        return Request(step, vector, protocol)
 
 
-def _parts(message: Message) -> tuple[ConfigRecord, NDArray[np.float32]]:
+def _parts(message: Message) -> tuple[ConfigRecord, NDArray[np.float32], bytes]:
     records = dict(message.content.items())
     header, arrays = records.pop("header", None), records.pop("arrays", None)
     if records or not isinstance(header, ConfigRecord):
         raise Refusal("malformed_request", "the message holds other records than a header and one array.")
+    none = np.zeros(0, dtype=np.float32)
     if arrays is None:
-        return header, np.zeros(0, dtype=np.float32)
-    if not isinstance(arrays, ArrayRecord) or list(arrays) != ["vector"]:
+        return header, none, b""
+    if not isinstance(arrays, ArrayRecord) or list(arrays) not in (["vector"], ["protocol"]):
         raise Refusal("malformed_request", "the message's arrays are not the one vector.")
+    if "protocol" in arrays:
+        return header, none, arrays["protocol"].data
     try:
-        return header, decode_vector(arrays["vector"].data)
+        return header, decode_vector(arrays["vector"].data), b""
     except ValueError as error:
         raise Refusal("malformed_request", f"the vector is {error}.") from None

@@ -126,7 +126,7 @@ def run(app_folder: Path, supernode_arguments: list[str]) -> int:
         file.write(secret)
         file.flush()
         own = ["--isolation", "process", "--superexec-auth-secret-file", file.name, "--host", "127.0.0.1"]
-        command = [str(Path(sys.executable).with_name("flower-supernode")), *own, "--port", str(port)]
+        command = [sys.executable, "-m", "client.supernode", *own, "--port", str(port)]
         supernode = subprocess.Popen([*command, *supernode_arguments])
         runner = Runner(f"127.0.0.1:{port}", secret=secret, approved=approved_hash(app_folder))
         try:

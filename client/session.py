@@ -4,21 +4,31 @@ import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from flwr.app import Context
+from numpy.typing import NDArray
 from torch import Tensor
 
 from client.book import Book
 from client.config import SiteConfig, find_sites, load_site
 from client.data.table import SiteTable, load_table
 from client.device import pick_device
+from client.keys import load_roster, load_signing_key
+from client.secure import Round, SecureSite
+from client.store import STORE, FileVault, Vault
 from client.trainer import TrainingSet
+from common.contribution import Contribution, Kind
 from common.errors import DataError, PlanError, Refusal
+from common.evaluation import Evaluation
 from common.files import read_plan
 from common.model import Layout, Network, Normaliser, encode, weight_level
 from common.plan import Plan
+from common.scores import exact_metrics
+from common.secagg import report
+from common.secagg.session import Party, Policy
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 LOGGER = "consilium.site"
@@ -32,6 +42,7 @@ class Session:
     config: SiteConfig
     plan: Plan
     _encoded: dict[bytes, Tensor] = field(default_factory=dict)
+    _contributions: dict[tuple[str, int], Contribution] = field(default_factory=dict)
 
     @cached_property
     def log(self) -> logging.Logger:
@@ -100,15 +111,70 @@ class Session:
         return TrainingSet(self.inputs(normaliser)[index], torch.from_numpy(labels).to(self.device)[index])
 
     @cached_property
+    def vault(self) -> Vault:
+        """Where secure aggregation keeps what must survive; a simulation puts a store in memory here."""
+        return FileVault(self.config.keys / STORE)
+
+    @cached_property
+    def secure(self) -> SecureSite:
+        """This site's part in secure sums. Raises PlanError where it has no key or has accepted no roster."""
+        rules, accepted = self.config.secure, load_roster(self.config)
+        if accepted is None:
+            raise PlanError(f"{self.config.keys}: no roster was accepted; `consilium site accept` keeps one.")
+        policy = Policy(**rules.model_dump())
+        party = Party(self.config.name, load_signing_key(self.config), accepted.roster, policy)
+        return SecureSite(self.plan, party, self.vault)
+
+    def contribution(self, kind: str, stage: int) -> Contribution:
+        """What a vector for this question holds. Raises Refusal `malformed_request` if the plan has none such."""
+        key = (kind, stage)
+        if key not in self._contributions:
+            try:
+                self._contributions[key] = Contribution(self.plan, cast(Kind, kind), stage)
+            except ValueError as error:
+                raise Refusal("malformed_request", f"{error}.") from None
+        return self._contributions[key]
+
+    def mask(self, begun: Round, narrow: NDArray[np.float32], wide: NDArray[np.float64]) -> bytes:
+        """The report of a secure round, with zeros in every block that it leaves out or that this site did not declare.
+
+        narrow is changed in place: at 10 M parameters a copy is 40 MB.
+        """
+        asked = begun.signed.header
+        own = {block for block, level in enumerate(self.levels.values()) if level > 0}
+        contribution = self.contribution(asked.purpose, asked.stage)
+        taking_part = contribution.entries_of(own & set(asked.blocks), asked.pairs)
+        narrow *= taking_part[: len(narrow)]
+        kept = np.where(taking_part[len(narrow) :], wide, 0.0)
+        del taking_part  # a quarter of a copy
+        return self.secure.report(begun, report.Contribution(narrow, kept, self.secure.coins(begun)))
+
+    @cached_property
     def levels(self) -> dict[str, float]:
         """Declared weight level of each block, from rounded square roots of row counts."""
         cap = self.plan.aggregation.weight_row_cap
         train = self.rows(TRAIN)
         labelled = ~np.isnan(self.table.labels[train])
         observed = ~np.isnan(self.table.features[train])
-        counts = [int(labelled.any(axis=1).sum()), *labelled.sum(axis=0).tolist(), *observed.sum(axis=0).tolist()]
+        counts = [int(labelled.any(axis=1).sum()), *labelled.sum(axis=0).tolist()]
+        for feature, rows in zip(self.plan.features, observed.T, strict=True):
+            sees = [feature.name not in task.exclude for task in self.plan.tasks]
+            learns = (rows & labelled[:, sees].any(axis=1)).any()  # else every gradient of its columns is zero here
+            counts.append(int(rows.sum()) if learns else 0)
         names = Layout(self.plan).block_names
-        return {name: weight_level(count, row_cap=cap) for name, count in zip(names, counts, strict=True)}
+        levels = [weight_level(count, row_cap=cap) for count in counts]
+        levels += [float(counted) for counted in self._counted(labelled.sum(axis=0))]
+        return dict(zip(names, levels, strict=True))
+
+    def _counted(self, train_rows: NDArray[np.int64]) -> list[bool]:
+        """For each task whether this site's own metrics enter the per-site mean: its test labels alone decide."""
+        judge = Evaluation(self.plan, self.plan.evaluation.histogram_bins, True)
+        labels = self.table.labels[self.rows(TEST)]
+        result = []
+        for index, task in enumerate(self.plan.tasks):
+            scores = np.zeros((len(labels), task.outputs), dtype=np.float32)
+            result.append(judge.counted(exact_metrics(scores, labels[:, index], task), int(train_rows[index])))
+        return result
 
 
 _sessions: dict[tuple[str, str], Session] = {}

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import torch
 
-from client.release import Acknowledgement, Declaration, Release, Statistics, Update
+from client.release import Acknowledgement, Answer, Declaration, Release, Statistics, Update
 from client.request import Request
 from client.session import TEST, TRAIN, VALIDATION, Session
 from client.trainer import Trainer, batch_generator
@@ -29,7 +29,31 @@ def declare(session: Session, request: Request) -> Release:
     """Which blocks the site can train, and writes the data report into the site's folder."""
     report = json.dumps(session.table.report.to_json(), indent=1).encode()
     write_atomic(session.config.folder / "data_report.json", report)
-    return Declaration(session.config.name, session.levels)
+    secure = session.plan.aggregation.secure
+    card = session.secure.open(request.protocol, list(session.levels.values())) if secure else b""
+    return Declaration(session.config.name, session.levels, card)
+
+
+def cards(session: Session, request: Request) -> Release:
+    """Keep the cards of all sites of a secure session."""
+    session.secure.take_cards(request.protocol)
+    return Acknowledgement()
+
+
+def cross_check(session: Session, request: Request) -> Release:
+    """Sign whose reports are in a secure sum."""
+    return Answer(session.secure.cross_check(request.protocol), "crosscheck")
+
+
+def unmask(session: Session, request: Request) -> Release:
+    """This site's shares of the masks of a secure sum."""
+    return Answer(session.secure.unmask(request.protocol), "shares")
+
+
+def close(session: Session, request: Request) -> Release:
+    """Erase the keys of a secure session."""
+    session.secure.close(request.protocol)
+    return Acknowledgement()
 
 
 def survey(session: Session, request: Request) -> Release:
@@ -114,7 +138,7 @@ def _evaluate(session: Session, received: Broadcast, evaluation: Evaluation, par
 def _weights(session: Session, normaliser: Normaliser) -> np.ndarray:
     """(D,) float32: the declared level of each parameter's block; 0 where the federation left the block out."""
     layout = session.network.layout
-    taking_part = np.concatenate([[1.0], normaliser.task_available, normaliser.available])
+    taking_part = layout.taking_part(normaliser.task_available, normaliser.available)
     levels = np.array([session.levels[name] for name in layout.block_names]) * taking_part
     return levels[layout.block_of].astype(np.float32)
 

@@ -25,6 +25,9 @@ heart_rate = "Puls"
 smoker = ""
 [units]
 weight_kg = "[lb_av]"
+[secure]
+min_cohort = 5
+blocked = ["valley"]
 """
 MINIMAL = '[site]\nname = "a"\n[data]\nfiles = ["a.csv"]\n'
 
@@ -50,6 +53,7 @@ def test_defaults(tmp_path: Path) -> None:
     config = load_site(_write(tmp_path / "site.toml", MINIMAL).parent)
     assert (config.site.device, config.data.encoding, config.data.separator) == ("auto", "utf-8", ",")
     assert (config.folder, config.keys, config.plan) == (tmp_path, tmp_path / "keys", None)
+    assert (config.secure.min_cohort, config.secure.colluding_sites, config.secure.retries) == (3, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +76,9 @@ def test_defaults(tmp_path: Path) -> None:
         (MINIMAL + "x = " + "[" * 5000, "not valid TOML: arrays or tables are nested too deeply."),
         (MINIMAL + "x = " + "1" * 5000, "not valid TOML: Exceeds the limit"),
         (MINIMAL + "[columns]\nage = 3\n", "'columns.age' is 3"),
+        (MINIMAL + "[secure]\nmin_cohort = 2\n", "'secure.min_cohort' is 2"),
+        (MINIMAL + "[secure]\ncolluding_sites = -1\n", "'secure.colluding_sites' is -1"),
+        (MINIMAL + '[secure]\nblocked = ["A b"]\n', "'secure.blocked.0' is 'A b'"),
         ("[site\n", "not valid TOML"),
     ],
 )

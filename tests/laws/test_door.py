@@ -29,6 +29,10 @@ from tests.conftest import small_table
 SECRET = "patient-Ada-Lovelace-4711"
 HANDLERS = {
     "query.declare": "declare",
+    "query.cards": "cards",
+    "query.crosscheck": "cross_check",
+    "query.unmask": "unmask",
+    "query.close": "close",
     "query.survey": "survey",
     "train": "train",
     "evaluate": "evaluate",
@@ -241,24 +245,4 @@ def test_site_of_few_patients_gives_no_sum(plan: Plan, write_sites, tmp_path: Pa
     context = Context(1, 1, {"site-config": str(sites["tiny"])}, RecordDict(), {})
     reply = app(_message("query.survey", plan), context)
     assert reply.error.reason.startswith("too_few_patients:")
-    close_sessions()
-
-
-def test_logs_of_sites_are_apart_and_private(plan: Plan, write_sites, tmp_path: Path, monkeypatch) -> None:
-    act_as_coordinator()
-    (tmp_path / PLAN).write_bytes(plan.canonical)
-    sites = prepare_sites(plan, find_sites(write_sites()), tmp_path)
-    contexts = {name: Context(1, 1, {"site-config": str(p)}, RecordDict(), {}) for name, p in sites.items()}
-    for context in contexts.values():
-        app(_message("query.declare", plan, stage=9), context)  # opens every log
-
-    def fail(*_: object) -> None:
-        raise ValueError(SECRET)
-
-    monkeypatch.setattr(work, "declare", fail)
-    app(_message("query.declare", plan), contexts["south"])
-    for name, path in sites.items():
-        log = path.parent / "site.log"
-        assert (SECRET in log.read_text()) == (name == "south")
-        assert log.stat().st_mode & 0o077 == 0
     close_sessions()

@@ -1,11 +1,12 @@
-"""Rules about the code itself, read from its source: one door, one line per handler, a pure `common`."""
+"""Rules about the code itself, read from its source: one door, one line per handler, a pure `common`, known codes."""
 
 import ast
 from pathlib import Path
 
 import client
 import common
-from client import door
+from client import door, secure
+from client.refusals import CODES
 from tests.laws.test_door import HANDLERS
 
 
@@ -43,10 +44,14 @@ def test_only_the_door_builds_replies() -> None:
 def test_every_handler_goes_through_the_door() -> None:
     source = ast.parse(Path(client.__path__[0], "app.py").read_text())
     handlers = [node for node in source.body if isinstance(node, ast.FunctionDef)]
-    assert {handler.name for handler in handlers} == set(HANDLERS.values())
+    called = set()
     for handler in handlers:
         (statement,) = handler.body
         assert isinstance(statement, ast.Return) and statement.value.func.id == "answer"
+        message, context, task = statement.value.args
+        assert (message.id, context.id, task.value.id) == ("message", "context", "work")
+        called.add(task.attr)
+    assert called == set(HANDLERS.values()) and len(handlers) == len(HANDLERS)
 
 
 def test_common_is_pure() -> None:
@@ -77,3 +82,112 @@ def test_common_is_pure() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {name.split(".")[0] for name in names} & forbidden, path
             assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "open"), path
+
+
+_COORDINATOR = ("coordinator.py", "roster")
+"""Checks that no site makes in a run: the coordinator's own, and those of enrolment, which a person reads in full."""
+
+
+def _codes(path: Path) -> tuple[list[str], list[str]]:
+    """The codes of this file's calls of `checks.require`, and of its other refusals."""
+    required, refused = [], []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name == "require" and path.name != "checks.py":
+            assert isinstance(node.func, ast.Attribute) and node.func.value.id == "checks", f"{path}: not replaceable"
+            required.append(_text(node.args[1], path))
+        elif name == "Refusal" and _sites_own(path):
+            refused += [_text(choice, path) for choice in _choices(node.args[0])]
+    return required, refused
+
+
+def _choices(node: ast.expr) -> list[ast.expr]:
+    return [node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]
+
+
+def _text(node: ast.expr, path: Path) -> str:
+    assert isinstance(node, ast.Constant) and isinstance(node.value, str), f"{path}: a code is written out"
+    return node.value
+
+
+def _sites_own(path: Path) -> bool:
+    others = ("checks.py", "keys.py", "enrol_cli.py")
+    return not set(_COORDINATOR) & {path.name, path.parent.name} and path.name not in others
+
+
+def test_every_check_has_a_code_of_its_own_and_every_code_a_number_of_its_own() -> None:
+    modules = [path for path in _modules(client) + _modules(common) if "__pycache__" not in path.parts]
+    required = {path: _codes(path)[0] for path in modules}
+    everywhere = [code for codes in required.values() for code in codes]
+    assert len(everywhere) > 60
+    assert sorted({code for code in everywhere if everywhere.count(code) > 1}) == [], "one code, one check"
+    assert all(code.isidentifier() and code.islower() and len(code) <= 40 for code in everywhere)
+    raised = {code for path in modules if _sites_own(path) for part in _codes(path) for code in part}
+    assert raised - set(CODES) == set(), "the door would turn these into site_error"
+    numbers = [number for number, _ in CODES.values()]
+    assert len(set(numbers)) == len(numbers) and all(100 < number < 300 for number in numbers)
+    assert len({sentence for _, sentence in CODES.values()}) == len(CODES)
+    assert all(sentence.endswith(".") and sentence.count(". ") == 0 for _, sentence in CODES.values())
+    known = raised | {"data_not_ready", "site_not_ready", "update_not_finite"}  # what the door makes of other errors
+    assert set(CODES) <= known, "a code that no check raises"
+
+
+_CHANCE = {"random", "secrets", "uuid"}
+
+
+def _chance(path: Path) -> set[str]:
+    """Sources of randomness that a file imports or calls."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] in _CHANCE}
+        elif isinstance(node, ast.ImportFrom):
+            module = (node.module or "").split(".")[0]
+            found |= {node.module or ""} if module in _CHANCE else set()
+            found |= {a.name for a in node.names if (module, a.name) in (("numpy", "random"), ("os", "urandom"))}
+        elif isinstance(node, ast.Attribute):
+            wanted = ("os.urandom", "os.getrandom", "np.random", "torch.rand", "torch.Generator", "torch.seed")
+            found |= {name for name in wanted if ast.unparse(node).startswith(name)}
+    return found
+
+
+def test_secrets_of_a_site_come_from_the_operating_system_alone() -> None:
+    """Elsewhere in `client` and `common` chance is handed over, or not secret: batches, first weights, made-up data."""
+    found = {path: _chance(path) for path in _modules(client) + _modules(common)}
+    by_name = {path.name: sources for path, sources in found.items() if sources and "synthetic" not in path.parts}
+    assert by_name.pop("secure.py") == {"os.urandom"}
+    assert by_name.pop("store.py") == {"os.urandom"}  # names of marks
+    assert by_name.pop("enrol_cli.py") == {"os.urandom"}
+    assert by_name.pop("trainer.py") == {"np.random", "torch.Generator", "torch.rand"}  # batches
+    assert by_name.pop("runner.py") == {"secrets"}  # the password between a SuperNode and its own process
+    assert (
+        by_name.pop("network.py") == {"np.random", "torch.Generator", "torch.rand"} & found[_file(common, "network.py")]
+    )
+    assert by_name == {}
+
+
+def _file(package: object, name: str) -> Path:
+    (path,) = (path for path in _modules(package) if path.name == name)
+    return path
+
+
+def test_nothing_selects_another_source_of_secrets() -> None:
+    """`SecureSite.random` has a default and is set nowhere: by no plan, site.toml, configuration or environment."""
+    for path in _modules(client):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SecureSite":
+                assert len(node.args) == 3 and node.keywords == [], path
+            assert not (isinstance(node, ast.Attribute) and ast.unparse(node).startswith("os.environ")), path
+            assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "os.getenv"), path
+    given = [n for n in ast.walk(ast.parse(Path(secure.__file__).read_text())) if isinstance(n, ast.keyword)]
+    assert {ast.unparse(n.value) for n in given if n.arg == "random"} == {"self.random"}
+
+
+def test_random_numbers_that_follow_from_the_plan_only_order_batches() -> None:
+    used = [path.name for path in _modules(client) if "batch_generator" in _called_names(path)]
+    assert used == ["work.py"]
+    tree = ast.parse(_file(client, "work.py").read_text())
+    lines = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.keyword)]
+    assert [line for line in lines if line.startswith("generator=")] == ["generator=generator"]

@@ -1,0 +1,206 @@
+"""A site's signing key and its memory of rosters, all in the folder `site.keys` of site.toml.
+
+signing.key     the private key, PEM, readable by its owner only; it never leaves this machine
+next.key        the same for the key that shall replace it, until a roster with that key is accepted
+approved.json   which roster the operator approved, and which one was signed: one for each number, also after a restart
+roster.json     the accepted roster with its signatures
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from client.config import SiteConfig
+from common.errors import ConsiliumError
+from common.files import read_bytes, read_private, replace_file, write_atomic, write_private
+from common.secagg import checks, roster
+from common.secagg.json_view import from_json, to_json
+from common.secagg.key_pem import key_from_pem, key_to_pem
+from common.secagg.messages import Roster, SignedRoster
+from common.secagg.primitives import Random, SigningKey
+
+KEY, NEXT, APPROVED, ROSTER = "signing.key", "next.key", "approved.json", "roster.json"
+
+
+@dataclass(frozen=True)
+class Approval:
+    """approved: hash of the roster that the operator approved. signed: hash of the one signed with `signed_number`."""
+
+    approved: bytes = b""
+    signed_number: int = 0
+    signed: bytes = b""
+
+
+def make_keys(config: SiteConfig, random: Random) -> SigningKey:
+    """A new signing key in a new folder. Raises ConsiliumError where there is one already.
+
+    random: the operating system's, os.urandom, at a deployed site.
+    """
+    folder = config.keys
+    if (folder / KEY).exists():
+        raise ConsiliumError(f"{folder / KEY}: exists already; a key is never overwritten.")
+    used = (folder / APPROVED).exists() and _approval(config) != Approval()
+    if used or any((folder / name).exists() for name in (ROSTER, NEXT)):
+        raise ConsiliumError(
+            f"{folder}: belongs to a key that is not there; put {KEY} back, or move the folder aside for a new key."
+        )
+    with contextlib.suppress(OSError):  # what writes into it says what is wrong
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _keep(config, Approval())
+    key = SigningKey.new(random)
+    write_private(folder / KEY, key_to_pem(key))
+    return key
+
+
+def renew_keys(config: SiteConfig, random: Random) -> SigningKey:
+    """A key to replace the present one, which stays until a roster with the new key is accepted."""
+    load_signing_key(config)
+    if load_roster(config) is None:
+        raise ConsiliumError(f"{config.keys}: no roster holds the present key yet, so there is nothing to renew.")
+    key = SigningKey.new(random)
+    write_private(config.keys / NEXT, key_to_pem(key))
+    return key
+
+
+def load_signing_key(config: SiteConfig) -> SigningKey:
+    """This site's key. Raises ConsiliumError if it is absent, damaged, or if others may read its file."""
+    if not (config.keys / KEY).exists():
+        raise ConsiliumError(f"{config.keys / KEY}: no such file; `consilium site init` makes the key.")
+    return _load(config.keys / KEY)
+
+
+def enrol_card(config: SiteConfig) -> roster.EnrolCard:
+    """What this site sends to be enrolled, or to have its key replaced."""
+    old, new = load_signing_key(config), _next(config)
+    return roster.enrol(config.name, old) if new is None else roster.enrol(config.name, new, old=old)
+
+
+def load_roster(config: SiteConfig) -> SignedRoster | None:
+    """The roster that this site has accepted; None before the first."""
+    path = config.keys / ROSTER
+    return from_json(SignedRoster, read_bytes(path), source=str(path)) if path.exists() else None
+
+
+def approve_roster(config: SiteConfig, approved: Roster) -> None:
+    """Keep that the operator of this site approved exactly this roster."""
+    with _alone(config):
+        _keep(config, replace(_approval(config), approved=roster.roster_hash(approved)))
+
+
+def is_approved(config: SiteConfig, wanted: Roster) -> bool:
+    """Whether the operator's last approval was of exactly this roster."""
+    return _approval(config).approved == roster.roster_hash(wanted)
+
+
+def check_proposal(config: SiteConfig, proposal: SignedRoster, *, previous: Roster | None = None) -> None:
+    """Every rule but approval and signatures, which may still be outstanding. Raises Refusal.
+
+    previous: the roster before, for a site that joins and has none.
+    """
+    before = _previous(config, previous)
+    if before is None and proposal.roster.number > 1:
+        raise ConsiliumError(
+            f"{config.name} has accepted no roster yet and does not sign number {proposal.roster.number}; "
+            "when it is signed, `consilium site accept --previous` takes the roster before it."
+        )
+    roster.check_proposal(
+        proposal,
+        previous=before,
+        site=config.name,
+        verify_key=_own_key(config, proposal.roster).verify_key,
+        least_cohort=config.secure.min_cohort,
+        least_colluding=config.secure.colluding_sites,
+    )
+
+
+def sign_roster(config: SiteConfig, proposal: SignedRoster) -> roster.RosterSignature:
+    """This site's signature of a roster that its operator approved; one roster for each number, ever.
+
+    Raises Refusal, also `roster_rival` where another roster with this number was signed before.
+    """
+    wanted = proposal.roster
+    key, hashed = load_signing_key(config), roster.roster_hash(wanted)
+    with _alone(config):
+        check_proposal(config, proposal)
+        memory = _approval(config)
+        roster.check_approved(wanted, memory.approved)
+        first = memory.signed_number < wanted.number or memory.signed == hashed
+        checks.require(first, "roster_rival", f"this site signed another roster {wanted.number} before.")
+        _keep(config, replace(memory, signed_number=wanted.number, signed=hashed))
+    return roster.sign(wanted, site=config.name, key=key)
+
+
+def accept_roster(config: SiteConfig, signed: SignedRoster, *, previous: Roster | None = None) -> None:
+    """Keep `signed` as this site's roster, after every check; the same one again changes nothing. Raises Refusal.
+
+    previous: the roster before, for a site that joins and has none; its hash stands in what the operator approved.
+    """
+    with _alone(config):
+        accepted, new_key = load_roster(config), _next(config)
+        if accepted is None or roster.roster_hash(accepted.roster) != roster.roster_hash(signed.roster):
+            roster.check_roster(
+                signed,
+                previous=_previous(config, previous),
+                site=config.name,
+                verify_key=_own_key(config, signed.roster).verify_key,
+                approved=_approval(config).approved,
+                least_cohort=config.secure.min_cohort,
+                least_colluding=config.secure.colluding_sites,
+            )
+            write_atomic(config.keys / ROSTER, to_json(signed))
+        if new_key is not None and new_key.verify_key in signed.roster.keys:
+            replace_file(config.keys / NEXT, config.keys / KEY)  # after a crash before this, accepting again does it
+
+
+def _previous(config: SiteConfig, given: Roster | None) -> Roster | None:
+    accepted = load_roster(config)
+    if accepted is not None:
+        return accepted.roster
+    if given is not None:
+        roster.check_form(given)  # its names reach the operator's screen
+    return given
+
+
+def _own_key(config: SiteConfig, wanted: Roster) -> SigningKey:
+    new = _next(config)
+    return new if new is not None and new.verify_key in wanted.keys else load_signing_key(config)
+
+
+def _next(config: SiteConfig) -> SigningKey | None:
+    return _load(config.keys / NEXT) if (config.keys / NEXT).exists() else None
+
+
+def _load(path: Path) -> SigningKey:
+    return key_from_pem(read_private(path), source=str(path))
+
+
+def _approval(config: SiteConfig) -> Approval:
+    path = config.keys / APPROVED
+    if not path.exists():
+        # Without it this site could be made to sign a second roster with one number.
+        raise ConsiliumError(
+            f"{path}: missing, so nobody knows what this site has signed; "
+            "put it back, or move the folder aside, make new keys and be enrolled again."
+        )
+    return from_json(Approval, read_bytes(path), source=str(path))
+
+
+def _keep(config: SiteConfig, approval: Approval) -> None:
+    write_atomic(config.keys / APPROVED, to_json(approval))
+
+
+@contextlib.contextmanager
+def _alone(config: SiteConfig) -> Iterator[None]:
+    """Two commands at once must not both find that nothing has been signed. The lock ends with the process."""
+    try:
+        descriptor = os.open(config.keys, os.O_RDONLY)
+    except OSError:
+        raise ConsiliumError(f"{config.keys}: no such folder; `consilium site init` makes it.") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,173 @@
+"""This site's part in secure aggregation: reads and writes the store around the pure protocol in common/secagg.
+
+Order in every function: check, store, answer. What is answered twice is the stored answer.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from client.store import Store, Vault
+from common.contribution import Contribution, Kind
+from common.errors import Refusal
+from common.plan import Plan
+from common.secagg import checks, committee, header, report, session
+from common.secagg.encoding import decode, encode
+from common.secagg.fixedpoint import FixedPoint
+from common.secagg.messages import CloseSession, CrossCheck, Header, OpenSession, SessionCards, SignedHeader, Unmask
+from common.secagg.primitives import Random
+from common.secagg.session import Party
+
+EIGHTHS = 8
+MOST_SESSIONS = 1000
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round that has begun here. stored: the report that was sent before, empty before training.
+
+    declared: levels of this site's card in this session, in eighths.
+    """
+
+    signed: SignedHeader
+    state: header.RoundState
+    stored: bytes
+    declared: tuple[int, ...] = ()
+
+    def check_declared(self, levels: Sequence[float]) -> None:
+        """Raises Refusal unless `levels`, of the data as they are now, are those that the other sites count on."""
+        same = self.declared == _eighths(levels)
+        checks.require(same, "data_changed", "the data have changed since this site declared what it holds.")
+
+
+@dataclass(frozen=True)
+class SecureSite:
+    """One site under one plan. random: the operating system's source; only a simulation hands over another."""
+
+    plan: Plan
+    party: Party
+    vault: Vault
+    random: Random = os.urandom
+    _layouts: dict[tuple[str, int], Contribution] = field(default_factory=dict, compare=False, repr=False)
+
+    def open(self, data: bytes, levels: Sequence[float]) -> bytes:
+        """OpenSession -> this site's SignedCard. levels: declared weight of each block."""
+        request = decode(OpenSession, data)
+        with self.vault.open() as store:
+            if store.has(request.session):
+                return encode(self._stored(store, request.session)[0].card)
+            few = store.open_sessions < MOST_SESSIONS
+            checks.require(few, "too_many_sessions", f"{MOST_SESSIONS} sessions are open; old ones end after 30 days.")
+            plan = bytes.fromhex(self.plan.hash)
+            state = session.open_session(self.party, request, plan=plan, levels=_eighths(levels), random=self.random)
+            store.keep_session(state)
+            return encode(state.card)
+
+    def take_cards(self, data: bytes) -> None:
+        """SessionCards: checked and kept."""
+        cards = decode(SessionCards, data)
+        with self.vault.open() as store:
+            name = cards.cards[0].session if cards.cards else b""
+            store.keep_session(session.accept_cards(self.party, self._stored(store, name)[0], cards))
+
+    def begin(self, data: bytes, contribution: Contribution, *, training_round: int, model: bytes) -> Round:
+        """SignedHeader: checked and kept, before training. model: hash of the vector that came with it."""
+        signed = decode(SignedHeader, data)
+        name = signed.header.session
+        with self.vault.open() as store:
+            state, before = self._stored(store, name)
+            question = self.question(contribution, training_round, model)
+            opened = store.opened(header.question_key(signed.header))
+            after = header.begin(self.party, state, before, signed, question, opened)
+            if after != before:
+                store.keep_round(name, after)
+            stored = store.report(name) if after.report else b""
+            return Round(signed, after, stored, state.card.card.levels)
+
+    def report(self, begun: Round, contribution: report.Contribution) -> bytes:
+        """The complete bytes of this site's report, kept before they are returned."""
+        name = begun.signed.header.session
+        with self.vault.open() as store:
+            state, before = self._stored(store, name)
+            untouched = before == begun.state
+            checks.require(untouched, "round_overtaken", "another message of this session was answered meanwhile.")
+            after, data = report.make_report(self.party, state, before, contribution, random=self.random)
+            store.keep_round(name, after, data)
+            return bytes(data)
+
+    def cross_check(self, data: bytes) -> bytes:
+        """CrossCheck -> this member's signature of the survivors, kept with its shares before it is returned."""
+        message = decode(CrossCheck, data)
+        asked, name = message.header, message.header.session
+        with self.vault.open() as store:
+            state, before = self._stored(store, name)
+            question = self.question(self._asked(asked), asked.training_round, b"")
+            opened = store.opened(header.question_key(asked))
+            after, signature = committee.cross_check(self.party, state, before, message, question, opened)
+            if after != before:
+                store.keep_round(name, after)
+            return signature
+
+    def unmask(self, data: bytes) -> bytes:
+        """Unmask -> this member's shares; that the sum is opened is kept before they are returned."""
+        message = decode(Unmask, data)
+        with self.vault.open() as store:
+            _, before = self._stored(store, message.session)
+            key = header.question_key(header.header_of(before)) if before.header else b""
+            after = committee.unmask(self.party, before, message, store.opened(key))
+            store.keep_opened(message.session, after, key)
+            return after.answer
+
+    def close(self, data: bytes) -> None:
+        """CloseSession: erase what belongs to it. A site erases it by itself after 30 days."""
+        name = decode(CloseSession, data).session
+        with self.vault.open() as store:
+            self._stored(store, name)
+            self.party.forget()
+            store.erase(name)
+
+    def _stored(self, store: Store, name: bytes) -> tuple[session.SessionState, header.RoundState]:
+        """The session, or a Refusal; then nothing of a session that has ended stays in memory either."""
+        try:
+            return store.session(name)
+        except Refusal:
+            self.party.forget()
+            raise
+
+    def question(self, contribution: Contribution, training_round: int, model: bytes) -> header.Question:
+        """What the approved plan says about a question; the fixed point follows from the roster's size."""
+        fixed = FixedPoint.fit(clip_norm=self.plan.aggregation.clip_norm, sites=len(self.party.roster.sites))
+        return header.Question(
+            bytes.fromhex(self.plan.hash),
+            contribution.kind,
+            training_round,
+            contribution.stage,
+            contribution.hash,
+            contribution.narrow,
+            contribution.wide,
+            fixed.clip_norm,
+            fixed.narrow_scale,
+            fixed.wide_scale,
+            model,
+        )
+
+    def coins(self, begun: Round) -> bytes:
+        """Key of the rounding keystream. As batches do, it follows from the plan: it hides nothing."""
+        asked = begun.signed.header
+        words = (self.plan.seeds.training, self.party.site, asked.purpose, asked.training_round, asked.stage)
+        return hashlib.sha256(f"consilium/1/rounding {words!r}".encode()).digest()
+
+    def _asked(self, asked: Header) -> Contribution:
+        key = (asked.purpose, asked.stage)
+        if key not in self._layouts:
+            try:
+                self._layouts[key] = Contribution(self.plan, cast(Kind, asked.purpose), asked.stage)
+            except ValueError as error:
+                raise Refusal("malformed_message", f"{error}.") from None
+        return self._layouts[key]
+
+
+def _eighths(levels: Sequence[float]) -> tuple[int, ...]:
+    return tuple(round(level * EIGHTHS) for level in levels)
