@@ -13,10 +13,11 @@ from rich.console import Console
 
 from client.cli import predict, site_app
 from common.errors import ConsiliumError
+from experiments.attack_cli import attack_app
 from experiments.public_data import data_app
 from experiments.run_cli import demo, prepare, simulate, synthetic
 from experiments.study_cli import baselines, compare
-from server.cli import plan_app
+from server.cli import plan_app, server_app
 
 app = typer.Typer(
     help="Hospitals train one multi-task model together; no patient record leaves a hospital.",
@@ -33,7 +34,9 @@ app.command()(baselines)
 app.command()(compare)
 app.add_typer(plan_app, name="plan")
 app.add_typer(site_app, name="site")
+app.add_typer(server_app, name="server")
 app.add_typer(data_app, name="data")
+app.add_typer(attack_app, name="attack")
 
 _INTERRUPTED = 130
 

@@ -68,14 +68,15 @@ def simulate(
 def prepare(
     federation: Annotated[Path, typer.Argument(help="The plan, a federation.toml.")],
     sites: Annotated[Path, typer.Option("--sites", help="Folder with one table or one site.toml per site.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for plan.json and sites/NAME/site.toml.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for plan.json, roster.json and sites/NAME/.")],
     seed: Seed = None,
     settings: Settings = None,
 ) -> None:
-    """Write the plan and one virtual site per table, for `flwr run` with many sites over many cores."""
+    """Write the plan, one virtual site per table, their keys and a roster, for `flwr run` over many cores."""
     from client.config import find_sites
     from common.errors import RunError
     from common.files import read_plan, write_atomic
+    from experiments.enrolment import enrol_virtual
     from experiments.simulate import prepare_sites
     from server.journal import PLAN
 
@@ -85,8 +86,12 @@ def prepare(
         raise RunError(f"{out}: this is no empty folder; choose another --out.")
     write_atomic(out / PLAN, plan.canonical)
     prepared = prepare_sites(plan, configs, out)
+    enrolled = ""
+    if plan.aggregation.secure:
+        roster = enrol_virtual(plan, prepared, out).roster
+        enrolled = f", enrolled for secure sums (roster {roster.number})"
     Console().print(
-        f"{len(prepared)} sites under plan {plan.hash[:16]} in {out}; docs/deployment.md shows the flwr run."
+        f"{len(prepared)} sites under plan {plan.hash[:16]} in {out}{enrolled}; docs/deployment.md shows the flwr run."
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from client.book import read_book
 from client.config import SiteConfig, load_site, virtual_site, write_site_toml
 from client.data.table import SiteTable, load_table
 from client.session import Session, close_sessions, keep_session
+from client.store import MemoryVault
 from common.errors import PlanError, RunError
 from common.plan import Plan
+from experiments.enrolment import enrol_virtual
 from server.inprocess import InProcessGrid
 from server.journal import PLAN, Journal, Listener
 from server.result import RESULT
@@ -32,10 +35,7 @@ def simulate(
     Raises PlanError and DataError before anything is written, RunError and TooFewSites afterwards.
     """
     configs = list(sites)
-    if len(configs) < plan.aggregation.min_sites:
-        raise RunError(
-            f"{len(configs)} site(s) found, the plan's aggregation.min_sites is {plan.aggregation.min_sites}."
-        )
+    _check_count(plan, len(configs))
     tables = {config.name: load_table(config, plan) for config in configs}  # checked before a folder is claimed
     _check_labels(plan, tables)
     journal = Journal(out, plan, resume=resume, listeners=listeners)
@@ -46,16 +46,30 @@ def simulate(
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its own line per aggregation would bury the progress
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
     close_sessions()
+    keys = enrol_virtual(plan, prepared, out) if plan.aggregation.secure else None
     for name, path in prepared.items():
         session = Session(load_site(path), plan)
-        session.table = tables[name]
+        session.table, session.vault = tables[name], MemoryVault()
         keep_session(session)
     grid = InProcessGrid(app, [{"site-config": str(path)} for path in prepared.values()])
     try:
-        return run(plan, grid, journal, wanted_sites=len(prepared), site_files=lambda: read_site_files(prepared))
+        own = partial(read_site_files, prepared)
+        return run(plan, grid, journal, wanted_sites=len(prepared), site_files=own, keys=keys)
     finally:
         close_sessions()
         journal.close()
+
+
+def _check_count(plan: Plan, sites: int) -> None:
+    rules = plan.aggregation
+    if sites >= rules.least_sites:
+        return
+    if sites >= rules.min_sites:
+        raise RunError(
+            f"{sites} site(s) found, a secure sum needs {rules.least_sites}; with aggregation.secure = false the "
+            "coordinator sees each site's update."
+        )
+    raise RunError(f"{sites} site(s) found, the plan's aggregation.min_sites is {rules.min_sites}.")
 
 
 def _check_labels(plan: Plan, tables: dict[str, SiteTable]) -> None:

@@ -9,10 +9,12 @@ from flwr.app import Context, UserConfig
 from flwr.serverapp import Grid, ServerApp
 from rich.console import Console
 
-from common.errors import ConsiliumError
+from common.errors import ConsiliumError, PlanError
 from common.files import read_plan
 from server.journal import Journal
+from server.roster import load_coordinator_key, read_roster
 from server.run import run
+from server.secure_state import CoordinatorKeys
 from server.terminal import Progress, result_table
 
 app = ServerApp()
@@ -21,6 +23,8 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run config: `plan` (file), `out` (folder), `sites-expected`, `wait-s`, `resume`; `sites` under simulation only.
+
+    A plan with secure sums needs `key`, the coordinator's, and `roster`; both are files.
 
     Raises ConsiliumError, with which Flower marks the run as failed and keeps the sentence as its reason.
     """
@@ -33,12 +37,24 @@ def main(grid: Grid, context: Context) -> None:
         with Progress(console) as progress:
             journal = Journal(Path(str(config["out"])), plan, resume=bool(config["resume"]), listeners=(progress,))
             wanted = max(_expected(config), plan.aggregation.min_sites)
-            result = run(plan, grid, journal, wanted_sites=wanted, wait_s=float(config["wait-s"]))
+            keys = _keys(config) if plan.aggregation.secure else None
+            result = run(plan, grid, journal, wanted_sites=wanted, wait_s=float(config["wait-s"]), keys=keys)
     except ConsiliumError:
         # Flower logs what is raised here; the sentence is what a person needs, not this process's stack.
         sys.tracebacklimit = 0
         raise
     console.print(result_table(result))
+
+
+def _keys(config: UserConfig) -> CoordinatorKeys:
+    """The coordinator's key and the roster that names it."""
+    for name in ("key", "roster"):
+        if not config.get(name):
+            raise PlanError(f"run config {name!r} is missing; a plan with secure sums needs key=FILE and roster=FILE.")
+    key, roster = load_coordinator_key(Path(str(config["key"]))), read_roster(Path(str(config["roster"]))).roster
+    if key.verify_key != roster.coordinator:
+        raise PlanError(f"{config['key']}: is not the key that {config['roster']} names as the coordinator's.")
+    return CoordinatorKeys(key, roster)
 
 
 def _expected(config: UserConfig) -> int:

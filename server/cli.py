@@ -1,4 +1,4 @@
-"""`consilium plan …`: what a coordinator does with a federation.toml before anyone else sees it."""
+"""`consilium plan …` and `consilium server …`: what a coordinator does before a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from server import roster_cli
+
 plan_app = typer.Typer(help="Look at a plan.", no_args_is_help=True)
+server_app = typer.Typer(help="Work of the coordinator.", no_args_is_help=True)
+server_app.command("roster")(roster_cli.propose)
+server_app.command("collect")(roster_cli.collect)
 
 
 @plan_app.callback()

@@ -14,15 +14,18 @@ from server.phases.context import Run
 from server.phases.evaluation import evaluate, finish
 from server.phases.rounds import train_round
 from server.phases.survey import survey
+from server.secure_session import Opening, close_session
+from server.secure_state import CoordinatorKeys
+from server.secure_sum import SecureSum
 from server.strategy import ServerStep
-from server.sums import PlainSum
+from server.sums import PlainSum, Summation
 
 
 @dataclass(frozen=True)
 class Coordinator:
     """Runs one plan over one grid. `journal` is where it continues from, and where it leaves every round.
 
-    wanted_sites: sites to wait for before the start, at most `wait_s` seconds.
+    wanted_sites: sites to wait for before the start, at most `wait_s` seconds. keys: for a plan with secure sums.
     """
 
     plan: Plan
@@ -30,12 +33,12 @@ class Coordinator:
     journal: Journal
     wanted_sites: int
     wait_s: float = 120.0
+    keys: CoordinatorKeys | None = None
 
     def run(self) -> RunState:
         """All phases; returns the final state, whose facts hold what the result file needs."""
         started = time.monotonic()
-        cohort = self._enrol()
-        sums = PlainSum(self.grid, cohort, self.plan.aggregation.round_timeout_s)
+        cohort, sums = self._enrol()
         run = Run(self.plan, cohort, sums, self.journal)
         state = self.journal.last()
         if state is None:
@@ -53,6 +56,8 @@ class Coordinator:
             self.journal.commit(state)
         edges = evaluate(run, state)
         finish(run, state, self.grid, edges)
+        if isinstance(sums, SecureSum):
+            close_session(sums.state, self.grid, cohort, self.plan)
         state.facts["seconds"] = before + time.monotonic() - started
         self.journal.event("finished", seconds=state.facts["seconds"])
         return state
@@ -66,12 +71,24 @@ class Coordinator:
         for site in sorted(surveyed - set(cohort.levels)):
             self.journal.event("site_failed", site=site, round=state.round, code="absent_when_resumed")
 
-    def _enrol(self) -> Cohort:
+    def _enrol(self) -> tuple[Cohort, Summation]:
         rules = self.plan.aggregation
-        layout = Layout(self.plan)
-        cohort, failed = enrol(
-            self.grid, layout, wanted=self.wanted_sites, wait_s=self.wait_s, timeout_s=rules.round_timeout_s
-        )
+        sums: Summation
+        if rules.secure:
+            if self.keys is None:
+                raise RunError(
+                    "the plan asks for secure sums: the coordinator needs its key and a signed roster "
+                    "(run config 'key' and 'roster'; `consilium server roster` makes both)."
+                )
+            opening = Opening(self.plan, self.grid, self.journal, self.keys, self.wanted_sites, self.wait_s)
+            cohort, failed, state = opening.open()
+            sums = SecureSum(self.plan, self.grid, cohort, self.journal, state)
+        else:
+            timeout_s = rules.round_timeout_s
+            cohort, failed = enrol(
+                self.grid, Layout(self.plan), wanted=self.wanted_sites, wait_s=self.wait_s, timeout_s=timeout_s
+            )
+            sums = PlainSum(self.grid, cohort, timeout_s)
         self.journal.event(
             "run_started",
             federation=self.plan.federation.name,
@@ -79,10 +96,11 @@ class Coordinator:
             rounds=self.plan.training.rounds,
             tasks=[task.name for task in self.plan.tasks],
             plan_hash=self.plan.hash,
+            secure=rules.secure,
         )
         for site, code in failed.items():
             self.journal.event("site_failed", site=site, round=0, code=code)
-        if len(cohort.names) < rules.min_sites:
+        if len(cohort.names) < rules.least_sites:
             reasons = ", ".join(f"{site}: {code}" for site, code in failed.items()) or "no other answered"
-            raise RunError(f"{len(cohort.names)} site(s) enrolled, the plan asks for {rules.min_sites} ({reasons}).")
-        return cohort
+            raise RunError(f"{len(cohort.names)} site(s) enrolled, the plan asks for {rules.least_sites} ({reasons}).")
+        return cohort, sums

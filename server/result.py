@@ -15,9 +15,17 @@ from server.journal import RunState
 RESULT, MODEL = "result.json", "model.safetensors"
 
 
-def assemble(plan: Plan, state: RunState, *, secure: bool, sites: dict[str, Any] | None = None) -> dict[str, Any]:
+def assemble(
+    plan: Plan,
+    state: RunState,
+    *,
+    secure: bool,
+    protocol: dict[str, Any] | None = None,
+    sites: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """The result of a finished run.
 
+    protocol: of secure sums only: {"threshold", "committee", "colluding_sites", "min_cohort"}, as in docs/result.md.
     sites: site -> {"data": .., "evaluation": .., "norms": ..} from the sites' own files, which only a simulation can
     read; a deployed coordinator has none, and the result then holds no site's figures.
     """
@@ -45,6 +53,8 @@ def assemble(plan: Plan, state: RunState, *, secure: bool, sites: dict[str, Any]
         "history": facts["history"],
         "tasks": {},
     }
+    if secure and protocol is not None:
+        result["secure_aggregation"] = dict(protocol)
     if (enough := rounds_to_99_percent(facts["history"])) is not None:
         result["rounds_to_99_percent"] = enough
     for task in plan.tasks:

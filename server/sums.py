@@ -1,6 +1,6 @@
 """The summing seam: updates, evaluation tallies and survey statistics are all vectors that get added over sites.
 
-`PlainSum` sees each vector. A secure sum has the same method and leaves `each` empty.
+`PlainSum` sees each vector. `SecureSum` (secure_sum.py) has the same method and leaves `each` empty.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,23 @@ from common.wire import decode_vector
 from server.cohort import Cohort
 from server.exchange import Question, ask
 
-Check = Callable[[str, NDArray[np.floating]], bool]
+Check = Callable[[tuple[str, ...], NDArray[np.floating]], bool]
 _MOST_ROWS = 1e9
 
 
 @dataclass(frozen=True)
 class Sum:
-    """total: (size,) float64. sites: who is in it, sorted. failed: site -> code. each: plain sums only."""
+    """total: (size,) float64. sites: who is in it, sorted. failed: site -> code. each: plain sums only.
+
+    entries: (size,) bool, the entries that a secure sum holds; None where all are in it.
+    """
 
     total: NDArray[np.float64]
     sites: tuple[str, ...]
     failed: dict[str, str]
     each: dict[str, NDArray[np.floating]] = field(default_factory=dict)
     bytes_up: int = 0
+    entries: NDArray[np.bool_] | None = None
 
 
 class Summation(Protocol):
@@ -40,8 +44,9 @@ class Summation(Protocol):
     def collect(self, question: Question, *, size: int, min_sites: int, plausible: Check) -> Sum:
         """The sum over the sites that answered; raises TooFewSites below `min_sites`.
 
-        size: length of every vector. plausible: whether an honest site of that name sends that vector; only a
-        sum in the open can ask.
+        size: length of every vector. plausible: whether honest sites of these names can have sent what sums up to that
+        vector. In the open it is asked of each site's vector, and a site that fails is left out; of a secure sum it is
+        asked once, and the run stops.
         """
 
 
@@ -66,14 +71,14 @@ class PlainSum:
                 failed[site] = "wrong_shape"
             elif not np.isfinite(vector).all():
                 failed[site] = "not_finite"
-            elif not plausible(site, vector):
+            elif not plausible((site,), vector):
                 failed[site] = "implausible"
             else:
                 bytes_up = max(bytes_up, vector.nbytes)
                 each[site] = vector
         sites = tuple(sorted(each))
         if len(sites) < min_sites:
-            raise TooFewSites(_too_few(question, sites, failed, min_sites))
+            raise TooFewSites(too_few(question, sites, failed, min_sites))
         # In the order of names: whoever answers first, the last bit of the sum is the same.
         total = np.zeros(size)
         for site in sites:
@@ -81,9 +86,9 @@ class PlainSum:
         return Sum(total, sites, failed, each, bytes_up)
 
 
-def plausible_tallies(vector: NDArray[np.floating]) -> bool:
+def plausible_tallies(vector: NDArray[np.floating], *, sites: int = 1) -> bool:
     """Counts and sums of counts are not negative, and no hospital has a thousand million rows."""
-    return bool((vector >= 0).all() and (vector <= _MOST_ROWS).all())
+    return bool((vector >= 0).all() and (vector <= sites * _MOST_ROWS).all())
 
 
 def _vector(content: RecordDict) -> NDArray[np.floating] | None:
@@ -96,7 +101,12 @@ def _vector(content: RecordDict) -> NDArray[np.floating] | None:
         return None
 
 
-def _too_few(question: Question, sites: tuple[str, ...], failed: dict[str, str], min_sites: int) -> str:
-    where = f"round {question.round}" if question.round else f"'{question.kind}'"
+def too_few(question: Question, sites: tuple[str, ...], failed: dict[str, str], min_sites: int) -> str:
+    """One sentence: who reported, how many it takes, and why the others did not."""
     reasons = ", ".join(f"{site}: {code}" for site, code in sorted(failed.items())) or "none were refused"
-    return f"{where}: {len(sites)} site(s) reported, the plan asks for {min_sites} ({reasons})."
+    return f"{named(question)}: {len(sites)} site(s) reported, the plan asks for {min_sites} ({reasons})."
+
+
+def named(question: Question) -> str:
+    """How a message speaks of a question."""
+    return f"round {question.round}" if question.round else f"'{question.kind}'"

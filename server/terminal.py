@@ -17,19 +17,25 @@ from rich.table import Table
 from rich.text import Text
 
 from server.dashboard.scores import Score, mapping, score_of
+from server.dashboard.sums import seen
 from server.dashboard.wording import count, duration, number
 
 
 def result_table(result: Mapping[str, Any], *, encoding: str | None = None) -> Table:
-    """One row per task: per-site mean, pooled, best possible and test rows; left-out tasks with their reason.
+    """One row per task: per-site mean, pooled, best possible and test rows.
+
+    Below it what was left out, with the reason, and whether the coordinator saw sums only.
 
     encoding: of the stream that the table is printed to; standard output's by default.
     """
     encoding = encoding or sys.stdout.encoding or "ascii"
     omitted = mapping(mapping(result, "left_out"), "tasks")
+    notes = [f"left out: {name} ({reason})" for name, reason in omitted.items()]
+    if (sums := seen(result)) is not None:
+        notes.append(sums)
     table = Table(
         title=Text(_plain(str(result.get("title") or result.get("federation") or "Result"), encoding), style="bold"),
-        caption=Text("\n".join(_plain(f"left out: {name} ({reason})", encoding) for name, reason in omitted.items())),
+        caption=Text("\n".join(_plain(note, encoding) for note in notes)),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -98,6 +104,11 @@ class Progress:
             _many(int(number(event.get("rounds")) or 0), "round"),
         )
         self._line(f"{event.get('federation', 'run')}: {', '.join(counts)}")
+        if isinstance(secure := event.get("secure"), bool):
+            shown = (
+                "secure: the coordinator sees sums only" if secure else "plain: the coordinator sees each site's vector"
+            )
+            self._line(f"sums are {shown}")
 
     def _left_out(self, event: Mapping[str, Any]) -> None:
         for kind, key in (("task", "tasks"), ("feature", "features")):

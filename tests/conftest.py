@@ -47,6 +47,7 @@ def small_content() -> dict[str, Any]:
         ],
         "model": {"hidden": [8]},
         "training": {"rounds": 3, "batch_size": 16},
+        "aggregation": {"secure": False},
         "evaluation": {"histogram_bins": 64, "round_bins": 16},
     }
 

@@ -8,6 +8,7 @@ from server.dashboard.charts import Charts
 from server.dashboard.markup import Markup, el, join
 from server.dashboard.run_figures import MOST_FEATURES, failures, missing_values, norms_by_round, norms_by_site
 from server.dashboard.scores import history_of, mapping
+from server.dashboard.sums import masked, promise
 from server.dashboard.wording import count, number, rounds_text, size, title_of
 
 
@@ -20,17 +21,13 @@ def boundary(result: Mapping[str, Any]) -> Markup:
     update = f"{count(rounds)} model updates" if rounds != 1 else "One model update"
     update += f" of {count(parameters)} numbers" if parameters is not None else ""
     clipped = f", each clipped to norm {clip:g}" if clip is not None else ""
-    masked = (
-        "Masked: only the sum over hospitals could be read"
-        if result.get("secure")
-        else "Unmasked: the coordinator could read each hospital's numbers"
-    )
     inside = _points(records, "Labels and predictions of single patients", "Updates as they were before clipping")
-    outside = _points(update + clipped, "Tallies: counts, moments and score histograms", masked)
+    outside = _points(update + clipped, "Tallies: counts, moments and score histograms", masked(result))
     return el(
         "section",
         el("h2", "What left each hospital"),
         el("div", _side("Stayed inside", inside), _side("Went out", outside), class_="wall"),
+        el("p", promise(result), class_="text") if promise(result) else None,
         el("p", _traffic(result), class_="text"),
         id="privacy",
     )
@@ -138,7 +135,7 @@ def _traffic(result: Mapping[str, Any]) -> str:
         sentences.append(f"In each round a hospital received the model, {size(down)}.")
     if up is not None:
         sentences.append(f"It sent {size(up)} back: {size(up * rounds)} over the whole run.")
-    if not result.get("secure"):
+    if result.get("secure") is False:
         sentences.append(
             "An update is not a record, but it was computed from records: in plain mode the coordinator could study it."
         )
@@ -150,8 +147,8 @@ def _side(title: str, points: Markup) -> Markup:
     return el("div", el("h3", title), points)
 
 
-def _points(*items: str) -> Markup:
-    return el("ul", *(el("li", item) for item in items))
+def _points(*items: str | None) -> Markup:
+    return el("ul", *(el("li", item) for item in items if item is not None))
 
 
 def _version() -> str:

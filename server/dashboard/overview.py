@@ -6,6 +6,7 @@ from typing import Any
 from server.dashboard.markup import Markup, el, join
 from server.dashboard.scores import Score, mapping, mean_auroc, score_of
 from server.dashboard.strips import auroc_floor, legend, strip
+from server.dashboard.sums import seen
 from server.dashboard.wording import DASH, count, counted, duration, fraction, number, size, title_of
 
 _KINDS = {"binary": "yes or no", "multiclass": "several classes", "regression": "a quantity"}
@@ -20,13 +21,10 @@ def summary(result: Mapping[str, Any]) -> str:
     """The run in plain words, without markup."""
     sites, tasks, rounds = site_count(result), len(mapping(result, "tasks")), int(result.get("rounds") or 0)
     who = counted(sites, "hospital")
-    if result.get("secure"):
-        sums = "Sums were secure: the coordinator saw only the hospitals' sum, never one hospital's update."
-    else:
-        sums = "Sums were plain: the coordinator saw each hospital's update."
+    sums = seen(result)
     return (
         f"{who[:1].upper()}{who[1:]} trained one model for {counted(tasks, 'task')} in {counted(rounds, 'round')}. "
-        f"No record left a hospital. {sums}"
+        "No record left a hospital." + (f" {sums}" if sums else "")
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.broadcast import Broadcast
+from common.contribution import Contribution
 from common.evaluation import Evaluation
 from common.model import Layout, Normaliser
 from common.plan import Plan
@@ -31,9 +32,14 @@ class Run:
     def layout(self) -> Layout:
         return Layout(self.plan)
 
+    @cached_property
+    def update(self) -> Contribution:
+        """What a site sends in a round of training."""
+        return Contribution(self.plan, "train")
+
     @property
     def min_sites(self) -> int:
-        return self.plan.aggregation.min_sites
+        return self.plan.aggregation.least_sites
 
     def note_failures(self, failed: dict[str, str], number: int) -> None:
         """Name the sites that were left out of an exchange; number: its round, 0 before the first."""

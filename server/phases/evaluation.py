@@ -47,7 +47,10 @@ def finish(run: Run, state: RunState, grid: Grid, edges: Edges) -> None:
 def _collect(run: Run, state: RunState, judge: Evaluation, edges: Edges, *, stage: int) -> Sum:
     question = Question("evaluate", run.plan.hash, stage=stage, vector=broadcast_of(state, run.plan, edges))
     total = run.sums.collect(
-        question, size=judge.size, min_sites=run.min_sites, plausible=lambda _, vector: plausible_tallies(vector)
+        question,
+        size=judge.size,
+        min_sites=run.min_sites,
+        plausible=lambda sites, vector: plausible_tallies(vector, sites=len(sites)),
     )
     run.note_failures(total.failed, run.plan.training.rounds + 1)
     return total

@@ -11,11 +11,12 @@ from common.errors import RunError
 from common.evaluation import Evaluation
 from common.privacy import l2_norm
 from common.schedule import learning_rate
+from server.cohort import shared_by
 from server.exchange import Question
 from server.journal import RunState
 from server.phases.context import Run, broadcast_of, curve_entry, normaliser_of
 from server.strategy import ServerStep
-from server.sums import plausible_tallies
+from server.sums import Sum, plausible_tallies
 
 Float64 = NDArray[np.float64]
 _NORMS = 4  # each site adds: norm before clipping, norm after, 1 if it was clipped, 1
@@ -32,7 +33,7 @@ def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     plausible = partial(_plausible, run, taking_part)
     total = run.sums.collect(question, size=size + judge.size + _NORMS, min_sites=run.min_sites, plausible=plausible)
     update, tallies, norms = np.split(total.total, [size, size + judge.size])
-    weight = _total_weight(run, total.sites, taking_part)
+    weight = _total_weight(run, total, taking_part)
     moved = weight > 0
     divided = np.divide(update, weight, out=np.zeros_like(update), where=moved)
     each = _own_steps(run, total.each, taking_part) if step.robust else None
@@ -53,33 +54,38 @@ def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     return RunState(number, arrays | step.state(), facts)
 
 
-def _plausible(run: Run, taking_part: Float64, site: str, vector: NDArray[np.floating]) -> bool:
-    """Whether `site`, if honest, can have sent this: an update within the clip norm, tallies, and norms that fit it.
+def _plausible(run: Run, taking_part: Float64, sites: tuple[str, ...], vector: NDArray[np.floating]) -> bool:
+    """Whether `sites`, if honest, can have sent this: updates within the clip norm, tallies, and norms that fit them.
 
     The sum is divided by the declared levels, so the bound holds for the update before its site weighted it: nothing in
-    blocks that the site did not declare, and no more in the others than their level allows.
+    blocks that no site declared, and no more in the others than their levels allow.
     """
-    size, limit = run.layout.parameters, run.plan.aggregation.clip_norm * (1.0 + 1e-3)
-    before, after, clipped, one = vector[-_NORMS:]
-    norms_fit = 0.0 <= after <= limit and after <= before * (1.0 + 1e-3) and clipped in (0.0, 1.0) and one == 1.0
-    weight = (run.cohort.levels[site] * taking_part)[run.layout.block_of]
+    size, limit = run.layout.parameters, run.plan.aggregation.clip_norm * len(sites) * (1.0 + 1e-3)
+    before, after, clipped, count = vector[-_NORMS:]
+    norms_fit = 0.0 <= after <= limit and after <= before * (1.0 + 1e-3) + 1e-3 and count == len(sites)
+    norms_fit = norms_fit and 0.0 <= clipped <= len(sites) and clipped == round(float(clipped))
+    largest = np.max([run.cohort.levels[site] for site in sites], axis=0)
+    weight = (largest * taking_part)[run.layout.block_of]
     own, update = weight > 0, vector[:size]
     update_fits = not update[~own].any() and l2_norm(update[own] / weight[own]) <= limit
-    return norms_fit and update_fits and plausible_tallies(vector[size:-_NORMS])
+    return norms_fit and update_fits and plausible_tallies(vector[size:-_NORMS], sites=len(sites))
 
 
 def _taking_part(run: Run, state: RunState) -> Float64:
     """(blocks,) 1 for a block that is trained, 0 for one that was left out."""
     normaliser = normaliser_of(state, run.plan)
-    return np.concatenate([[1.0], normaliser.task_available, normaliser.available])
+    return run.layout.taking_part(normaliser.task_available, normaliser.available)
 
 
-def _total_weight(run: Run, sites: tuple[str, ...], taking_part: Float64) -> Float64:
-    """(D,) sum of the declared levels of the sites in this sum; 0 for blocks that fewer than `min_task_sites` hold."""
-    levels = np.array([run.cohort.levels[site] for site in sites])
-    enough = (levels > 0).sum(axis=0) >= run.plan.aggregation.min_task_sites
-    enough[0] = True  # the encoder belongs to every task; min_sites guards it
-    return np.asarray((levels.sum(axis=0) * enough * taking_part)[run.layout.block_of])
+def _total_weight(run: Run, total: Sum, taking_part: Float64) -> Float64:
+    """(D,) sum of the declared levels of the sites in this sum; 0 for what too few of them hold."""
+    levels = np.array([run.cohort.levels[site] for site in total.sites])
+    blocks, pairs = shared_by(levels > 0, run.update, least=run.plan.aggregation.least_holders)
+    # The encoder belongs to every task, so min_sites guards it.
+    moved = run.update.entries_of({0, *blocks}, pairs)[: run.layout.parameters]
+    if total.entries is not None:
+        moved &= total.entries[: run.layout.parameters]
+    return np.asarray((levels.sum(axis=0) * taking_part)[run.layout.block_of] * moved)
 
 
 def _own_steps(run: Run, each: dict[str, NDArray[np.floating]], taking_part: Float64) -> dict[str, Float64]:

@@ -20,8 +20,8 @@ def survey(run: Run) -> RunState:
     run.journal.event("left_out", **left_out)
     if not any(tasks):
         raise RunError(
-            f"no task can be trained: each has labels at fewer than {plan.aggregation.min_task_sites} sites "
-            "(aggregation.min_task_sites)."
+            f"no task can be trained: each has labels at fewer than {plan.aggregation.least_holders} sites; "
+            f"{plan.aggregation.holders_rule}."
         )
     edges = layout.first_edges()
     for stage in (1, 2):
@@ -47,14 +47,14 @@ def survey(run: Run) -> RunState:
 
 def too_few_holders(run: Run) -> LeftOut:
     """Tasks and features that fewer sites hold than the plan asks for, each with the reason."""
-    needed = run.plan.aggregation.min_task_sites
+    needed, rule = run.plan.aggregation.least_holders, run.plan.aggregation.holders_rule
     result: LeftOut = {"tasks": {}, "features": {}}
     for block, name in enumerate(run.layout.block_names):
         kind, _, item = name.partition(":")
         holders = len(run.cohort.holders(block))
-        if kind == "shared" or holders >= needed:
+        if kind in ("shared", "mean") or holders >= needed:
             continue
         one, many = ("has labels", "have labels") if kind == "task" else ("records it", "record it")
         found = f"1 site {one}" if holders == 1 else f"{holders or 'no'} sites {many}"
-        result["tasks" if kind == "task" else "features"][item] = f"{found}; the plan asks for {needed}"
+        result["tasks" if kind == "task" else "features"][item] = f"{found}; {rule}"
     return result

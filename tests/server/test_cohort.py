@@ -10,10 +10,11 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 
 from client.config import load_site
 from client.session import Session
+from common.contribution import Contribution
 from common.errors import RunError, TooFewSites
 from common.model import LEVELS, Layout
 from common.plan import Plan
-from server.cohort import Cohort, enrol, wait_for_nodes
+from server.cohort import Cohort, enrol, shared_by, wait_for_nodes
 from server.inprocess import InProcessGrid
 from tests.conftest import small_table
 
@@ -88,6 +89,35 @@ def test_name_that_is_none_is_left_out_by_its_node(layout: Layout, name: object)
     cohort, failed = _enrol(layout, _honest(layout, "south"), _honest(layout, "north") | {"site": name})
     assert failed == {"node 2": "malformed_declaration"}
     assert cohort.names == {1: "south"} and set(cohort.levels) == {"south"}
+
+
+def test_cards_come_with_the_declarations(layout: Layout) -> None:
+    declared = [_honest(layout, "north") | {"card": b"card of north"}, _honest(layout, "south")]
+    cohort, failed = _enrol(layout, *declared)
+    assert cohort.cards == {"north": b"card of north", "south": b""} and failed == {}
+    for card in ("text", 7, [1], True):
+        cohort, failed = _enrol(layout, _honest(layout, "north") | {"card": card}, _honest(layout, "south"))
+        assert failed == {"node 1": "malformed_declaration"} and set(cohort.cards) == {"south"}
+
+
+def test_cohort_without_some_sites_keeps_nothing_of_them(layout: Layout) -> None:
+    whole, _ = _enrol(layout, *(_honest(layout, site) for site in ("north", "south", "west")))
+    rest = whole.without({"south", "nobody"})
+    assert rest.names == {1: "north", 3: "west"}
+    assert set(rest.levels) == set(rest.cards) == {"north", "west"} and rest.holders(1) == ["north", "west"]
+    assert set(whole.levels) == {"north", "south", "west"}
+
+
+@pytest.mark.parametrize("least", [1, 2, 3])
+def test_what_is_shared_is_what_enough_sites_hold(layout: Layout, least: int) -> None:
+    """Judged site by site: a pair counts where one site holds both, not where two sites hold one each."""
+    asked = Contribution(layout.plan, "train")
+    held = np.random.default_rng(least).random((4, len(layout.block_names))) < 0.6
+    blocks, pairs = shared_by(held, asked, least=least)
+    count = len(layout.block_names)
+    assert blocks == tuple(b for b in range(count) if sum(bool(site[b]) for site in held) >= least)
+    both = [code for code in asked.pairs if sum(bool(s[code // count] and s[code % count]) for s in held) >= least]
+    assert pairs == tuple(both) and (pairs or least == 3)
 
 
 @pytest.mark.parametrize("key", ["site", "blocks", "levels"])

@@ -5,30 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
-from server import exchange
-from server.exchange import Answers, Question, ask
+from server.exchange import Answers, Question, ask, ask_each
 from server.identity import act_as_coordinator
+from tests.server.clock import Clock
 
 NODES = (11, 12, 13)
 SUPERLINK = 1  # the sender of errors that Flower makes itself
 _MOST_POLLS = 10_000
-
-
-class Clock:
-    """Stands in for the module `time`: sleeping takes no time but counts."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.sleeps: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.now += seconds
 
 
 class ScriptedGrid:
@@ -53,13 +38,6 @@ class ScriptedGrid:
         self.asked_for.append(list(message_ids))
         assert len(self.asked_for) < _MOST_POLLS, "the wait does not end"
         return self._script(len(self.asked_for), self.sent)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(exchange, "time", clock)
-    return clock
 
 
 def _ask(grid: Any, *, timeout_s: float = 60.0) -> Answers:
@@ -145,3 +123,67 @@ def test_node_that_could_not_be_reached_is_not_waited_for(clock: Clock) -> None:
     assert answers.failed == {12: "not_delivered"} and _nodes(answers) == {11: 11, 13: 13}
     assert grid.asked_for == [["message-to-11", "message-to-13"]] and clock.sleeps == []
     assert _ask(ScriptedGrid(lambda *_: [], lost=NODES)).failed == dict.fromkeys(NODES, "not_delivered")
+
+
+def test_every_node_gets_its_own_question(clock: Clock) -> None:
+    grid = ScriptedGrid(lambda _, sent: [_answer(message) for message in sent.values()])
+    questions = {node: Question("query.crosscheck", "0" * 64, protocol=b"for %d" % node) for node in NODES}
+    assert set(ask_each(grid, questions, timeout_s=1.0).contents) == set(NODES)
+    said = {node: message.content["arrays"]["protocol"].data for node, message in grid.sent.items()}
+    assert said == {node: b"for %d" % node for node in NODES}
+
+
+@pytest.mark.parametrize("late", [2, 10_000])
+def test_once_enough_have_answered_the_others_have_a_moment(clock: Clock, late: int) -> None:
+    """Not at once: who is a little later still counts. Not for ever: a member that is gone delays no round."""
+    start = clock.now
+
+    def script(poll: int, sent: dict[int, Message]) -> list[Message]:
+        return [_answer(sent[n]) for n in NODES if poll == (late if n == 13 else 1)]
+
+    answers = ask_each(ScriptedGrid(script), dict.fromkeys(NODES, Question("query.unmask", "0" * 64)), timeout_s=600.0,
+                       enough=2)  # fmt: skip
+    assert answers.failed == ({} if late == 2 else {13: "no_answer_in_time"})
+    assert clock.now <= start + 3.0
+
+
+def test_answers_that_are_errors_are_not_among_the_enough(clock: Clock) -> None:
+    def script(poll: int, sent: dict[int, Message]) -> list[Message]:
+        first = [_error(sent[11], 199, "site_error"), _answer(sent[12])]
+        return first if poll == 1 else [_answer(sent[13])] if clock.now >= 1030.0 else []
+
+    asked = dict.fromkeys(NODES, Question("query.unmask", "0" * 64))
+    answers = ask_each(ScriptedGrid(script), asked, timeout_s=60.0, enough=2)
+    assert _nodes(answers) == {12: 12, 13: 13} and answers.failed == {11: "site_error"}
+
+
+def test_a_moment_never_lasts_longer_than_the_deadline(clock: Clock) -> None:
+    start = clock.now
+    grid = ScriptedGrid(lambda poll, sent: [_answer(sent[11])] if poll == 1 else [])
+    ask_each(grid, dict.fromkeys(NODES, Question("query.unmask", "0" * 64)), timeout_s=0.5, enough=1)
+    assert clock.now == pytest.approx(start + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "about"),
+    [
+        ("ciphertext_unreadable: A site's shares cannot be opened. Site: south", "ciphertext_unreadable", "south"),
+        ("ciphertext_unreadable: A site's shares cannot be opened. Site: South", "ciphertext_unreadable", None),
+        ("ciphertext_unreadable: A site's shares cannot be opened. Site: a b", "ciphertext_unreadable", None),
+        ("ciphertext_unreadable: A site's shares cannot be opened. Site: south\n", "ciphertext_unreadable", None),
+        ("ciphertext_unreadable: A site's shares cannot be opened.", "ciphertext_unreadable", None),
+        (f"ciphertext_unreadable: x Site: {'s' * 65}", "ciphertext_unreadable", None),
+    ],
+)
+def test_only_a_well_formed_name_is_taken_from_a_refusal(clock: Clock, reason: str, code: str, about) -> None:
+    answers = _ask(ScriptedGrid(lambda _, sent: [_error(sent[11], 271, reason), _answer(sent[12]), _answer(sent[13])]))
+    assert answers.failed == {11: code} and answers.blamed == ({} if about is None else {11: about})
+
+
+def test_protocol_message_travels_in_the_header_beside_a_vector_and_else_as_an_array(clock: Clock) -> None:
+    beside = Question("train", "0" * 64, 2, 0, np.ones(3, "f4"), b"header").to(11).content
+    assert beside["header"]["protocol"] == b"header" and list(beside["arrays"]) == ["vector"]
+    alone = Question("query.unmask", "0" * 64, protocol=b"x" * 10_000).to(11).content
+    assert "protocol" not in alone["header"] and isinstance(alone["arrays"], ArrayRecord)
+    assert alone["arrays"]["protocol"].data == b"x" * 10_000
+    assert list(Question("query.declare", "0" * 64).to(11).content) == ["header"]

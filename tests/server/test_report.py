@@ -185,13 +185,40 @@ def test_a_deployed_result_has_no_site_panels_and_says_what_the_coordinator_saw(
     assert "Deployed federation" in visible
     assert "the coordinator saw only the hospitals' sum" in visible
     assert "saw each hospital's update" not in visible
+    assert "could read each hospital's numbers" not in visible
     curves = [figure for figure in figures_of(text).values() if figure["layout"]["yaxis"].get("title")]
     assert len(curves) >= len(deployed["tasks"])
 
 
 def test_plain_sums_are_called_plain(small: dict[str, Any]) -> None:
-    words = "in 15 rounds. No record left a hospital. Sums were plain: the coordinator saw each hospital's update."
+    words = "in 15 rounds. No record left a hospital. "
+    words += "Sums were plain: the coordinator saw each hospital's update and tallies."
     assert f"Three hospitals trained one model for six tasks {words}" in Parsed(page(small)).visible()
+
+
+def test_rules_of_the_secure_sums_are_said(deployed: dict[str, Any]) -> None:
+    deployed["secure_aggregation"] = {"threshold": 4, "committee": 6, "colluding_sites": 1, "min_cohort": 5}
+    visible = Parsed(page(deployed)).visible()
+    assert "No sum was opened over fewer than 5 hospitals. Opening one took 4 of the 6 hospitals" in visible
+    assert "One hospital could have sided with the coordinator" in visible
+    deployed["secure_aggregation"]["colluding_sites"] = 0
+    assert "trusts that no hospital sided with the coordinator" in Parsed(page(deployed)).visible()
+    deployed["secure_aggregation"]["colluding_sites"] = 3
+    assert "Up to 3 hospitals could have sided" in Parsed(page(deployed)).visible()
+
+
+def test_a_result_that_does_not_say_how_it_was_summed_claims_nothing(small: dict[str, Any]) -> None:
+    del small["secure"]
+    visible = Parsed(page(small)).visible()
+    for words in ("Sums were", "Masked", "Unmasked", "plain mode"):
+        assert words not in visible
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_what_was_left_out_and_why_is_said_in_both_modes(small: dict[str, Any], secure: bool) -> None:
+    reason = "2 sites have labels; a secure sum needs 3 (colluding_sites + 2)"
+    small |= {"secure": secure, "left_out": {"tasks": {"sepsis": reason}, "features": {"lactate": reason}}}
+    assert Parsed(page(small)).visible().count(reason) == 2
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def _run(rules: Aggregation, steps: list[np.ndarray], *, cut: int | None = None)
 @pytest.mark.parametrize("name", MEAN_STRATEGIES + ROBUST_STRATEGIES)
 @pytest.mark.parametrize("cut", [2, 4])
 def test_restart_continues_bit_for_bit(name: str, cut: int) -> None:
-    rules = Aggregation(strategy=name)
+    rules = Aggregation(strategy=name, secure=False)
     whole = _run(rules, _steps())
     assert whole.dtype == np.float32
     assert np.array_equal(whole, _run(rules, _steps(), cut=cut))
@@ -69,7 +69,7 @@ def test_untouched_block_stays_bit_for_bit(name: str) -> None:
 
 
 def test_median_ignores_an_outlier() -> None:
-    step, parameters = ServerStep(Aggregation(strategy="fedmedian")), np.zeros(D, dtype=np.float32)
+    step, parameters = ServerStep(Aggregation(strategy="fedmedian", secure=False)), np.zeros(D, dtype=np.float32)
     each = {"a": np.full(D, 0.1), "b": np.full(D, 0.2), "c": np.full(D, 1e6)}
     after = step.apply(1, parameters, np.zeros(D), np.ones(D, dtype=bool), each)
     assert np.allclose(after, 0.2)

@@ -58,7 +58,31 @@ def test_table_shows_the_numbers_of_the_result(result: dict[str, Any]) -> None:
             values = [f"AUROC {mean['auroc']:.3f}", f"{pooled['auroc']:.3f}", f"{task['oracle_auroc']:.3f}"]
         places = [lines[name].index(value) for value in [*values, f"{task['pooled']['n']:,}"]]
         assert places == sorted(places)
-    assert "left out: readmission_30d (1 site has labels; the plan asks for 2)" in printed(to)
+    reason = "1 site has labels; the plan asks for 2 (min_task_sites)"
+    assert f"left out: readmission_30d ({reason})" in " ".join(printed(to).split())
+
+
+@pytest.mark.parametrize(
+    ("secure", "words"),
+    [
+        (True, "the coordinator saw only the hospitals' sum, never one hospital's update or tallies."),
+        (False, "the coordinator saw each hospital's update and tallies."),
+        (None, None),
+    ],
+)
+def test_table_says_what_the_coordinator_saw(result: dict[str, Any], secure: bool | None, words: str | None) -> None:
+    result["secure"] = secure
+    to = console()
+    to.print(result_table(result))
+    text = " ".join(printed(to).split())
+    assert words in text if words else "coordinator" not in text
+
+
+@pytest.mark.parametrize(("secure", "words"), [(True, "sees sums only"), (False, "sees each site's vector")])
+def test_progress_says_what_the_coordinator_sees(secure: bool, words: str) -> None:
+    to = console()
+    Progress(to)({"event": "run_started", "federation": "ward", "sites": ["a"], "rounds": 1, "secure": secure})
+    assert words in printed(to).splitlines()[1]
 
 
 def test_table_of_a_deployed_result_shows_what_is_unknown_as_a_hyphen(result: dict[str, Any]) -> None:
@@ -95,7 +119,7 @@ def test_a_log_gets_one_line_per_phase_and_tenth_of_the_rounds(result: dict[str,
     play(result, Progress(to), rounds=100)
     lines = printed(to).splitlines()
     assert lines[0] == "ward: 2 sites, 1 task, 100 rounds"
-    assert lines[1] == "left out: task readmission_30d (1 site has labels; the plan asks for 2)"
+    assert lines[1] == "left out: task readmission_30d (1 site has labels; the plan asks for 2 (min_task_sites))"
     assert lines[3] == "survey: 8,978 rows"
     rounds = [line for line in lines if line.startswith("round ") and "/" in line]
     assert [line.split("/")[0] for line in rounds] == [f"round {each}" for each in (1, *range(10, 101, 10))]

@@ -1,0 +1,102 @@
+"""A secure session with the sites of a run: their signed cards in, the list of all of them out."""
+
+import os
+from dataclasses import dataclass
+
+from flwr.serverapp import Grid
+
+from common.errors import Refusal, RunError
+from common.model import Layout
+from common.plan import Plan
+from common.secagg.encoding import decode, encode
+from common.secagg.messages import CloseSession, OpenSession, SessionCard, SessionCards, SignedCard
+from common.secagg.primitives import digest
+from common.secagg.session import check_card
+from server.cohort import Cohort, enrol
+from server.exchange import Question, ask
+from server.journal import Journal
+from server.secure_state import CoordinatorKeys, Kept, SecureState, load_kept
+
+_EIGHTHS = 8
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opens a session for `plan` over `grid`, or goes on with the one that the journal knows."""
+
+    plan: Plan
+    grid: Grid
+    journal: Journal
+    keys: CoordinatorKeys
+    wanted: int
+    wait_s: float
+
+    def open(self) -> tuple[Cohort, dict[str, str], SecureState]:
+        """The cohort, the code of each node or site that declined, and the session. Raises RunError, TooFewSites."""
+        roster, rules = self.keys.roster, self.plan.aggregation
+        if roster.colluding != rules.colluding_sites or roster.min_cohort > rules.least_sites:
+            raise RunError(
+                f"the roster is for colluding_sites = {roster.colluding} and sums over {roster.min_cohort} sites or "
+                f"more, the plan's aggregation for {rules.colluding_sites} and {rules.least_sites} (min_sites); write "
+                "the same in both."
+            )
+        kept = load_kept(self.journal)
+        opened = () if kept is None else kept.opened  # whatever the session, what was summed stays with the journal
+        if kept is not None and kept.cards.cards[0].roster != digest(roster):
+            kept = None
+        cohort, failed, cards = self._enrol(os.urandom(32) if kept is None else kept.session)
+        if kept is not None and _lost(kept, cards, failed):
+            kept = None
+            cohort, failed, cards = self._enrol(os.urandom(32))  # all begin a new one
+        if len(cards) < rules.least_sites:
+            reasons = ", ".join(f"{site}: {code}" for site, code in failed.items()) or "no other answered"
+            raise RunError(f"{len(cards)} site(s) enrolled, the plan asks for {rules.least_sites} ({reasons}).")
+        kept = Kept(cards[0][0].session, _listed(cards), opened=opened) if kept is None else kept
+        question = Question("query.cards", self.plan.hash, protocol=encode(kept.cards))
+        answers = ask(self.grid, cohort.names, question, timeout_s=rules.round_timeout_s)
+        declined = {cohort.names[node]: code for node, code in answers.failed.items()}
+        return cohort.without(declined), failed | declined, SecureState(self.keys, kept)
+
+    def _enrol(self, session: bytes) -> tuple[Cohort, dict[str, str], list[tuple[SessionCard, bytes]]]:
+        layout, roster, rules = Layout(self.plan), self.keys.roster, self.plan.aggregation
+        request = OpenSession(session, digest(roster), bytes.fromhex(self.plan.hash))
+        cohort, failed = enrol(
+            self.grid,
+            layout,
+            wanted=self.wanted,
+            wait_s=self.wait_s,
+            timeout_s=rules.round_timeout_s,
+            protocol=encode(request),
+        )
+        cards = []
+        for site, levels in sorted(cohort.levels.items()):
+            try:
+                signed = decode(SignedCard, cohort.cards[site])
+                check_card(roster, request, signed.card, signed.signature, blocks=len(layout.block_names))
+                if signed.card.site != site or [level / _EIGHTHS for level in signed.card.levels] != levels.tolist():
+                    raise Refusal("card_of_another", f"{site}: its card says something else than its declaration.")
+                cards.append((signed.card, signed.signature))
+            except Refusal as refusal:
+                failed[site] = refusal.code
+        keys = [card.exchange_key for card, _ in cards]
+        twice = {card.site for card, _ in cards if keys.count(card.exchange_key) > 1}  # one has copied the other's
+        failed |= dict.fromkeys(twice, "exchange_key_twice")
+        cards = [each for each in cards if each[0].site not in twice]
+        return cohort.without(set(cohort.levels) & set(failed)), failed, cards
+
+
+def close_session(state: SecureState, grid: Grid, cohort: Cohort, plan: Plan) -> None:
+    """Have the sites erase the session's keys; one that does not hear it erases them after 30 days."""
+    question = Question("query.close", plan.hash, protocol=encode(CloseSession(state.session)))
+    ask(grid, cohort.names, question, timeout_s=plan.aggregation.round_timeout_s)
+
+
+def _lost(kept: Kept, cards: list[tuple[SessionCard, bytes]], failed: dict[str, str]) -> bool:
+    """Whether a site has lost the session: its store is new, was put back, or has erased what was open too long."""
+    known = set(zip(kept.cards.cards, kept.cards.signatures, strict=True))
+    return "session_erased" in failed.values() or not set(cards) <= known
+
+
+def _listed(cards: list[tuple[SessionCard, bytes]]) -> SessionCards:
+    first, second = zip(*cards, strict=True)
+    return SessionCards(tuple(first), tuple(second))

@@ -1,0 +1,63 @@
+"""For tests of secure sums: a federation on disk, a clock that needs no time, and what each site put in."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.session import close_sessions
+from common.secagg import coordinator, report
+from common.secagg.fixedpoint import FixedPoint
+from common.secagg.header import header_of
+from server import exchange
+from tests.secure import Federation, build
+from tests.server.clock import Clock
+
+
+@dataclass
+class Seen:
+    """What each site put into its last report, before rounding and after, and the sums that were opened."""
+
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    integers: dict[str, np.ndarray] = field(default_factory=dict)
+    totals: list[np.ndarray] = field(default_factory=list)
+
+    def exact(self, sites: tuple[str, ...]) -> np.ndarray:
+        return np.sum([self.integers[site] for site in sites], axis=0)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    seen, make, total = Seen(), report.make_report, coordinator.Sum.total
+
+    def making(party, session, state, contribution, *, random):
+        header = header_of(state)
+        fixed = FixedPoint(header.clip_norm, header.narrow_scale, header.wide_scale)
+        parts = fixed.integers(contribution.narrow, contribution.wide, contribution.coins)
+        seen.integers[party.site] = np.concatenate([part.astype(np.int64) for part in parts])
+        seen.values[party.site] = np.concatenate([contribution.narrow.astype(np.float64), contribution.wide])
+        return make(party, session, state, contribution, random=random)
+
+    def opening(self):
+        narrow, wide = total(self)
+        seen.totals.append(np.concatenate([narrow.view(np.int32).astype(np.int64), wide.view(np.int64)]))
+        return narrow, wide
+
+    monkeypatch.setattr(report, "make_report", making)
+    monkeypatch.setattr(coordinator.Sum, "total", opening)
+    return seen
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Callable[..., Federation]]:
+    yield lambda count, **kwargs: build(tmp_path / f"of-{count}", count, **kwargs)
+    close_sessions()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(exchange, "time", clock)
+    return clock
