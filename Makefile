@@ -40,7 +40,7 @@ defaults: $(READY)
 	$(BIN)/python -m experiments.defaults $(DATA)
 
 torture: $(READY)
-	$(BIN)/pytest -n 2 -m torture tests
+	$(BIN)/pytest -n 2 --dist loadgroup -m torture --junitxml=runs/torture/$(shell git rev-parse --short HEAD).xml tests
 
 clean:
 	rm -rf $(VENV) build *.egg-info runs

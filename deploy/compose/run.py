@@ -7,6 +7,7 @@ import time
 from flower import OPERATOR, connect, flwr
 
 APP = "/opt/consilium/flower_app"
+COORDINATOR = {"plan": "plan.json", "key": "coordinator.key", "roster": "roster.json"}
 POLL_S = 1.0
 
 
@@ -14,7 +15,8 @@ def main() -> int:
     connect()
     sites = len(list(OPERATOR.glob("*.pub")))
     out = time.strftime("/runs/%Y%m%d-%H%M%S", time.gmtime())
-    config = f'plan="/coordinator/plan.json" out="{out}" sites-expected={sites}'
+    files = " ".join(f'{key}="/coordinator/{name}"' for key, name in COORDINATOR.items())
+    config = f'{files} out="{out}" sites-expected={sites}'
     run = flwr("run", APP, "--run-config", config)["run-id"]
     subprocess.run(["flwr", "log", run, "--stream"], check=False)
     # The stream may break off before the run ends; only the run's own status counts.

@@ -1,6 +1,7 @@
 """Fills one volume per machine of the federation with what that machine needs, and nothing else; once.
 
-A real federation has no such step: every site makes its own key and only its public half travels.
+A real federation has no such step: every site makes its own keys and only their public halves travel, every hospital's
+operator approves the roster, and docs/deployment.md names the commands.
 """
 
 import os
@@ -11,11 +12,15 @@ from keys import node_key, server_certificate, shared_secret
 
 from client.data.synthetic import hospitals, write_hospitals
 from common.files import read_plan, write_atomic
+from experiments.enrolment import enrol_virtual
 
 KITS = Path("/kits")
 SUPERLINK, PORT = "superlink", 9443
 SITES, SEED = 3, 0
 ROUNDS = int(os.environ.get("ROUNDS") or 8)
+# Every `up` opens sums on the same first model of the same plan, which a site takes for a coordinator that looks for
+# differences and refuses after its first retry. These hospitals' patients are nobody; a real one keeps the default, 1.
+POLICY = "\n[secure]\nretries = 100\n"
 CONNECTION = f"""[superlink]
 default = "compose"
 
@@ -37,15 +42,20 @@ def main() -> None:
     _fill("link", {"ca.crt": authority, "server.crt": certificate, "server.key": key, "superexec.secret": secret})
     _fill("coordinator", {"ca.crt": authority, "superexec.secret": secret, "plan.json": plan.canonical})
     _fill("operator", {"ca.crt": authority, "config.toml": CONNECTION.encode()})
+    sites = {}
     for folder in write_hospitals(KITS, hospitals(SITES, SEED), SEED, overwrite=True):
         private, public = node_key()
         _fill(folder.name, {"ca.crt": authority, "node.key": private, "plan.json": plan.canonical})
         _fill("operator", {f"{folder.name}.pub": public})
         # At the site this folder is /site, so the paths in site.toml stay relative to it.
-        text = (folder / "site.toml").read_text()
-        _fill(folder.name, {"site.toml": text.replace("[site]\n", '[site]\nplan = "plan.json"\n', 1).encode()})
+        text = (folder / "site.toml").read_text().replace("[site]\n", '[site]\nplan = "plan.json"\n', 1)
+        _fill(folder.name, {"site.toml": (text + POLICY).encode()})
+        sites[folder.name] = folder / "site.toml"
+    # Each hospital's signing key into its own volume, the coordinator's and the roster that all signed into its.
+    roster = enrol_virtual(plan, sites, KITS / "coordinator").roster
     _fill("operator", {"complete": b""})
     print(f"Made keys, certificates, {SITES} synthetic hospitals and a plan of {ROUNDS} rounds ({plan.hash[:16]}).")
+    print(f"Roster {roster.number} is signed by all: {', '.join(roster.sites)}. The coordinator sees their sums only.")
 
 
 def _fill(machine: str, contents: dict[str, bytes]) -> None:

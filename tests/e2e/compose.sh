@@ -1,9 +1,9 @@
 #!/bin/bash
-# The containers for real: build, run to the end, compare with the same plan and hospitals in one process, remove all.
-# Needs a running Docker engine with Compose. Exit status 0 only if the run ended well and the two models agree.
+# The containers for real: build, run to the end twice, compare with the same plan and hospitals in one process, remove all.
+# Needs a running Docker engine with Compose. Exit status 0 only if sums were secure and all models are the same bits.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export COMPOSE_PROJECT_NAME=consilium-e2e-$$
+export COMPOSE_PROJECT_NAME=consilium-e2e-$$ ROUNDS=4
 OUT=$(mktemp -d)
 say() { echo "[compose +${SECONDS}s] $*"; }
 finish() {
@@ -17,12 +17,29 @@ trap finish EXIT
 
 docker compose build --quiet
 say "built, $(docker image inspect consilium:local --format '{{.Size}}' | awk '{printf "%.2f GB", $1 / 1e9}')"
-docker compose up --no-color --exit-code-from run run
-say "run ended"
-RUN=$(docker compose logs --no-color --no-log-prefix run | sed -n 's|.* \(/runs/[0-9-]*\) of the volume.*|\1|p')
-for file in result.json model.safetensors report.html; do
-  docker compose cp "run:$RUN/$file" "$OUT/$file" >/dev/null 2>&1
-  test -s "$OUT/$file"
+# Twice with one plan: the hospitals know the first run's sessions as ended, and allow the repetition (deploy/compose/setup.py).
+RUNS=()
+for number in 1 2; do
+  docker compose up --no-color --exit-code-from run run
+  RUN=$(docker compose logs --no-color --no-log-prefix run | sed -n 's|.* \(/runs/[0-9-]*\) of the volume.*|\1|p' | tail -1)
+  say "run $number ended: $RUN"
+  RUNS+=("$RUN")
+  for file in result.json model.safetensors report.html; do
+    docker compose cp "run:$RUN/$file" "$OUT/$file" >/dev/null 2>&1
+    test -s "$OUT/$file"
+  done
 done
-docker compose run --rm --no-deps --no-TTY --volume "$PWD/tests/e2e/compare.py:/compare.py:ro" run python /compare.py "$RUN"
+test "${RUNS[0]}" != "${RUNS[1]}"
+
+# Each machine has its own private keys, and nobody else's.
+keys_of() { docker compose run --rm --no-deps --no-TTY "$1" find "$2" -name '*.key' 2>/dev/null | sort | tr '\n' ' '; }
+for site in north harbour valley; do
+  test "$(keys_of "site-$site" /site)" = "/site/keys/signing.key /site/node.key "
+done
+test "$(keys_of superexec /coordinator)" = "/coordinator/coordinator.key "
+test "$(keys_of superlink /link)" = "/link/server.key "
+say "keys are where they belong"
+
+COMPARE=$PWD/tests/e2e/compare.py
+docker compose run --rm --no-deps --no-TTY --volume "$COMPARE:/compare.py:ro" run python /compare.py "${RUNS[@]}"
 say "done"

@@ -25,6 +25,7 @@ from client.config import find_sites
 from client.data.synthetic import hospitals, write_hospitals
 from client.runner import approved_hash
 from common.files import read_plan, write_atomic
+from experiments.enrolment import COORDINATOR_KEY, ROSTER, enrol_virtual
 from experiments.simulate import prepare_sites, simulate
 
 ROOT = Path(__file__).parents[2]
@@ -108,12 +109,12 @@ def test_simulation_engine_gives_the_in_process_model(link: Link, tmp_path: Path
     write_hospitals(tmp_path / "data", hospitals(3, 5, patients=[300, 220, 150]), seed=5)
     sites = find_sites(tmp_path / "data")
     expected = simulate(plan, sites, tmp_path / "in-process")
-    write_atomic(tmp_path / "prepared" / "plan.json", plan.canonical)
-    prepare_sites(plan, sites, tmp_path / "prepared")
+    prepared = tmp_path / "prepared"
+    write_atomic(prepared / "plan.json", plan.canonical)
+    enrol_virtual(plan, prepare_sites(plan, sites, prepared), prepared)
 
-    config = _run_config(
-        plan=tmp_path / "prepared" / "plan.json", sites=tmp_path / "prepared" / "sites", out=tmp_path / "flower"
-    )
+    names = {"plan": "plan.json", "sites": "sites", "key": COORDINATOR_KEY, "roster": ROSTER}
+    config = _run_config(**{key: prepared / name for key, name in names.items()}, out=tmp_path / "flower")
     shown = link.flwr(
         "run",
         str(APP),
@@ -129,8 +130,9 @@ def test_simulation_engine_gives_the_in_process_model(link: Link, tmp_path: Path
     ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("in-process", "flower"))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
-        np.testing.assert_allclose(theirs[name], tensor, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(theirs[name], tensor, err_msg=name)
     result = json.loads((tmp_path / "flower" / "result.json").read_text())
+    assert result["secure"] is True
     assert result["plan_hash"] == plan.hash
     assert result["site_count"] == 3
     assert result["tasks"].keys() == expected["tasks"].keys()

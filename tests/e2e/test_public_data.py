@@ -30,6 +30,20 @@ def test_example_is_above_its_floor(example: Example, public_data: Path, tmp_pat
         assert result["site_count"] == len(find_sites(public_data / example.sites)) == len(result["sites"])
 
 
+@pytest.mark.parametrize("example", ["heart.toml", "eicu.toml"])
+def test_secure_sums_give_what_plain_sums_give(example: str, public_data: Path, tmp_path: Path) -> None:
+    chosen = next(each for each in examples() if each.plan == example)
+    means = []
+    for secure in ("true", "false"):
+        plan = read_plan(ROOT / "examples" / example, overrides=(f"aggregation.secure={secure}",))
+        result = simulate(plan, find_sites(public_data / chosen.sites), tmp_path / secure)
+        assert result["secure"] == (secure == "true")
+        means.append({name: task["per_site_mean"] for name, task in result["tasks"].items()})
+    for name, plain in means[1].items():
+        assert means[0][name]["sites"] == plain["sites"]
+        assert means[0][name]["auroc"] == pytest.approx(plain["auroc"], abs=0.002)
+
+
 def test_prediction_of_a_site_reproduces_its_result(public_data: Path, tmp_path: Path) -> None:
     plan = read_plan(ROOT / "examples" / "heart.toml", overrides=("training.rounds=5",))
     sites, out = public_data / "fed_heart", tmp_path / "run"
