@@ -8,7 +8,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Ratio:
-    """ours / reference: medians of interleaved runs, in seconds, and the ratio's spread over pairs."""
+    """ours / reference: medians of interleaved runs, in seconds, and the ratio's spread over pairs. note: of ours."""
 
     name: str
     ours_s: float
@@ -17,23 +17,30 @@ class Ratio:
     lowest: float
     highest: float
     pairs: int
+    note: str = ""
 
     def line(self) -> str:
         return (
             f"{self.name:<58} {self.ratio:6.2f}x  [{self.lowest:.2f}, {self.highest:.2f}]"
             f"  {1e3 * self.ours_s:9.2f} ms against {1e3 * self.reference_s:9.2f} ms"
+            f"{'  ' + self.note if self.note else ''}"
         )
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
 
-def compare(name: str, ours: Callable[[], object], reference: Callable[[], object], *, pairs: int = 9) -> Ratio:
-    """Time both, one after the other, `pairs` times after one unmeasured pair; the ratio is ours over reference."""
+def compare(
+    name: str, ours: Callable[[], object], reference: Callable[[], object], *, pairs: int = 9, warm: bool = True
+) -> Ratio:
+    """Time both, one after the other, `pairs` times; the ratio is ours over reference.
+
+    warm: after one unmeasured pair. Without it for what takes minutes.
+    """
     times: list[tuple[float, float]] = []
-    for _ in range(pairs + 1):
+    for _ in range(pairs + warm):
         times.append((_time(ours), _time(reference)))
-    measured = times[1:]
+    measured = times[warm:]
     ratios = sorted(a / b for a, b in measured)
     first, second = (median(column) for column in zip(*measured, strict=True))
     return Ratio(name, first, second, median(ratios), ratios[0], ratios[-1], pairs)
