@@ -52,7 +52,10 @@ def run() -> Iterator[Ratio]:
         if parameters == CASES[0][1]:
             times[sites] = ratio.ours_s / sites
         if len(times) == len([case for case in CASES if case[1] == parameters]) > 1 and sites == max(times):
-            ratio = replace(ratio, note=f"{ratio.note}; a site's time grows as n^{growth(times):.2f}")
+            before, last = sorted(times)[-2:]
+            step = growth({sites: times[sites] for sites in (before, last)})
+            grows = f"a site's time grows as n^{growth(times):.2f}, from {before} to {last} sites as n^{step:.2f}"
+            ratio = replace(ratio, note=f"{ratio.note}; {grows}")
         yield ratio
 
 
@@ -68,7 +71,8 @@ def one(sites: int, parameters: int, *, pairs: int, warm: bool = True) -> tuple[
             f"secure round of {name} / in the open", federation.secure, federation.plain, pairs=pairs, warm=warm
         )
         sent = federation.bytes_up
-        note = f"{1e3 * ratio.ours_s / sites:.1f} ms and {sent:,} bytes per site, {sent / size:.2f} per parameter"
+        each_ms = 1e3 * ratio.ours_s / sites
+        note = f"per site {each_ms:.1f} ms and a report of {sent:,} bytes, {sent / size:.2f} per parameter"
         times = opened_s, ratio.ours_s, opened_s / ratio.ours_s
         opening = Ratio(f"opening a session of {sites} sites / secure round", *times, times[2], times[2], 1)
         return opening, replace(ratio, note=note)
@@ -120,7 +124,10 @@ class _Site:
             vector = np.concatenate(self.numbers).astype(np.float32)
             return RecordDict({"arrays": ArrayRecord({"vector": Array(vector)})})
         protocol, number = request.protocol, request.round
-        begun = self.secure.begin(protocol, self.contribution, training_round=number, model=request.model)
+        subject = self.contribution.subject(request.vector)
+        begun = self.secure.begin(
+            protocol, self.contribution, training_round=number, model=request.model, subject=subject
+        )
         return _bytes("report", self.secure.report(begun, Numbers(*self.numbers, hashlib.sha256(b"coins").digest())))
 
     def cross_check(self, request: Request) -> RecordDict:

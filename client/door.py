@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from client.book import Entry
 from client.refusals import CODES
-from client.release import Acknowledgement, Answer, Declaration, Release, Statistics, Update
+from client.release import Acknowledgement, Answer, Declaration, Nothing, Release, Statistics, Update
 from client.request import PROTOCOL, Request
 from client.secure import Round
 from client.session import LOGGER, Session, open_session
@@ -40,10 +41,12 @@ def answer(message: Message, context: Context, work: Work) -> Message:
         request = Request.of(message)
         _check_policy(session, request)
         begun = begin(session, request)
+        if begun is not None:
+            request = replace(request, blocks=begun.signed.header.blocks)
         if begun is not None and begun.stored:
             kind, (body, content, details) = "report_again", _bytes("report", begun.stored, {})
         else:
-            release = work(session, request)
+            release = _worked(session, request, work, begun)
             kind, (body, content, details) = release.kind, _seal(session, release, begun)
         digest = hashlib.sha256(content).hexdigest()
         entry = Entry(request.step, request.digest, kind, len(content), digest, details)
@@ -95,13 +98,37 @@ def begin(session: Session, request: Request) -> Round | None:
     if request.step.kind not in SUMMED or not session.plan.aggregation.secure:
         return None
     contribution = session.contribution(request.step.kind, request.stage)
-    begun = session.secure.begin(request.protocol, contribution, training_round=request.round, model=request.model)
+    begun = session.secure.begin(
+        request.protocol,
+        contribution,
+        training_round=request.round,
+        model=request.model,
+        subject=contribution.subject(request.vector),
+    )
     begun.check_declared(list(session.levels.values()))
     return begun
 
 
+def _worked(session: Session, request: Request, work: Work, begun: Round | None) -> Release:
+    """What `work` releases; in a secure round, zeros where it fails on what the data hold.
+
+    Whether a site reports must not depend on its values: a coordinator that chooses the model could read a row from
+    refusals alone. What depends on the request only is still refused.
+    """
+    try:
+        return work(session, request)
+    except Refusal:
+        raise
+    except Exception as error:
+        if begun is None:
+            raise
+        session.log.error("nothing but zeros is sent: %s", error, exc_info=error)
+        return Nothing(request.step.kind)
+
+
 def _seal(session: Session, release: Release, begun: Round | None) -> _Sealed:
     """The body that will leave, its bytes, and what the book says about it."""
+    details: Details
     match release:
         case Declaration(site=site, levels=levels, card=card):
             blocks, values = list(levels), [float(level) for level in levels.values()]
@@ -111,13 +138,23 @@ def _seal(session: Session, release: Release, begun: Round | None) -> _Sealed:
             return _bytes("answer", data, {})
         case Acknowledgement():
             return RecordDict({"received": ConfigRecord({"ok": True})}), b"", {}
+        case Nothing():
+            narrow, wide, details = np.zeros(0, dtype=np.float32), np.zeros(0), {"purpose": "nothing"}
         case Statistics(values=values, purpose=purpose):
             narrow, wide = np.zeros(0, dtype=np.float32), values.astype(np.float64)
-            details: Details = {"purpose": purpose}
+            details = {"purpose": purpose}
         case Update():
-            narrow, wide, details = _bounded(release, clip_norm=session.plan.aggregation.clip_norm)
+            try:
+                narrow, wide, details = _bounded(release, clip_norm=session.plan.aggregation.clip_norm)
+            except NonFiniteUpdate as error:
+                if begun is None:
+                    raise
+                session.log.error("nothing but zeros is sent: %s", error)
+                return _seal(session, Nothing(release.kind), begun)
     if begun is not None:
         return _bytes("report", session.mask(begun, narrow, wide), details)
+    if session.plan.aggregation.secure:
+        raise Refusal("site_error", "values were about to leave in the open, though the plan says secure.")
     # In the open, tallies are as exact as an update: no count of a site comes near 2^24.
     vector = np.concatenate([narrow, wide]).astype(np.float32) if len(narrow) else wide
     return _vector(vector, details)

@@ -18,7 +18,6 @@ APPROVE = Annotated[
     str | None,
     typer.Option("--approve", metavar="DIGITS", help="All digits of the roster's fingerprint, instead of being asked."),
 ]
-GROUP, TYPED_GROUPS = 5, 2
 
 
 def init(
@@ -30,16 +29,18 @@ def init(
     import os
 
     from client import keys
-    from common.files import write_atomic
+    from common.files import check_target, exists, write_atomic
     from common.secagg.json_view import to_json
-    from common.secagg.roster import card_fingerprint
+    from common.secagg.roster import EnrolCard, card_fingerprint
 
     config = _site(site)
+    target = out or Path(f"{config.name}.card.json")
+    check_target(target, EnrolCard, keys=config.keys)
     if renew:
         keys.renew_keys(config, os.urandom)
-    elif not (config.keys / keys.KEY).exists():
+    elif not exists(config.keys / keys.KEY):
         keys.make_keys(config, os.urandom)
-    card, target = keys.enrol_card(config), out or Path(f"{config.name}.card.json")
+    card = keys.enrol_card(config)
     write_atomic(target, to_json(card))
     _print(
         f"The private key is in {config.keys} and never leaves this machine.",
@@ -57,15 +58,17 @@ def sign(
 ) -> None:
     """Look at a proposed roster, approve it and sign it: one roster for each number, ever."""
     from client import keys
-    from common.files import write_atomic
+    from common.files import check_target, write_atomic
     from common.secagg.json_view import to_json
+    from common.secagg.roster import RosterSignature
 
     config, proposal = _site(site), _read(roster)
-    with _naming(roster):
-        keys.check_proposal(config, proposal)
-        _approve(config, proposal.roster, None, approve)
-        signature = keys.sign_roster(config, proposal)
     target = out or Path(f"{config.name}.signature.json")
+    check_target(target, RosterSignature, keys=config.keys)
+    with _naming(roster):
+        keys.check_signable(config, proposal)
+        _approve(config, proposal.roster, None, approve, refused="nothing was signed")
+        signature = keys.sign_roster(config, proposal)
     write_atomic(target, to_json(signature))
     _print(f"{target}: for the coordinator.")
 
@@ -84,14 +87,19 @@ def accept(
 
     config, signed = _site(site), _read(roster)
     before = None if previous is None else _read(previous).roster
-    if before is not None and keys.load_roster(config) is not None:
+    accepted = keys.load_roster(config)
+    if before is not None and accepted is not None:
         raise ConsiliumError(f"{config.name} has a roster; --previous is for a site that joins a federation.")
+    if before is None and accepted is None and signed.roster.number > 1:
+        raise ConsiliumError(
+            f"{config.name} has accepted no roster yet: to join with number {signed.roster.number}, add --previous and "
+            "the roster before it, which the coordinator has."
+        )
     with _naming(roster):
-        accepted = keys.load_roster(config)
         if accepted is None or accepted.roster != signed.roster:
-            keys.check_proposal(config, signed, previous=before)
+            keys.check_acceptable(config, signed, previous=before)
             if not keys.is_approved(config, signed.roster):
-                _approve(config, signed.roster, before, approve)
+                _approve(config, signed.roster, before, approve, refused="not accepted")
         keys.accept_roster(config, signed, previous=before)
     _print(f"{config.name} has accepted roster {signed.roster.number} of {signed.roster.federation}.")
 
@@ -109,8 +117,13 @@ def show(site: SITE) -> None:
     _print(*sheet(accepted.roster, accepted.roster), f"Signed by {', '.join(accepted.signers)}.")
 
 
-def _approve(config: "SiteConfig", roster: "Roster", previous: "Roster | None", given: str | None) -> None:
-    """Show everything, then let the operator approve by its digits. Raises ConsiliumError if they are others."""
+def _approve(
+    config: "SiteConfig", roster: "Roster", previous: "Roster | None", given: str | None, *, refused: str
+) -> None:
+    """Show everything, then let the operator approve by its digits. Raises ConsiliumError if they are others.
+
+    refused: what then has not happened, for the message.
+    """
     from client import keys
     from common.errors import ConsiliumError
     from common.secagg.roster import roster_fingerprint, sheet
@@ -119,17 +132,15 @@ def _approve(config: "SiteConfig", roster: "Roster", previous: "Roster | None", 
     _print(*sheet(roster, previous if accepted is None else accepted.roster))
     _print("Compare the fingerprints with the other hospitals over the telephone before you approve.")
     right = roster_fingerprint(roster).replace(" ", "")
-    least = len(right)
     if given is None:
-        least = GROUP * TYPED_GROUPS
         try:
-            given = typer.prompt("To approve, type at least the first two groups of the roster's fingerprint")
+            given = typer.prompt("To approve, type the roster's fingerprint, all of its digits")
         except typer.Abort:
-            raise ConsiliumError("Not approved, nothing was signed; where nobody can type, use --approve.") from None
+            raise ConsiliumError(f"Not approved, {refused}; where nobody can type, use --approve.") from None
     typed = "".join(str(given).split())
-    if len(typed) < least or not right.startswith(typed):
+    if typed != right:  # a part would not do: whoever proposes a roster can try keys until a few digits fit
         raise ConsiliumError(
-            f"Not approved: {given!r} is not the roster's fingerprint; it takes {least} digits or more from its start."
+            f"Not approved, {refused}: {given!r} is not the roster's fingerprint, which has {len(right)} digits."
         )
     keys.approve_roster(config, roster)
 

@@ -12,10 +12,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from client.config import SiteConfig
 from common.errors import ConsiliumError
-from common.files import read_bytes, read_private, replace_file, write_atomic, write_private
+from common.files import exists, read_bytes, read_private, replace_file, write_atomic, write_private
 from common.secagg import checks, roster
 from common.secagg.json_view import from_json, to_json
 from common.secagg.key_pem import key_from_pem, key_to_pem
@@ -40,10 +41,9 @@ def make_keys(config: SiteConfig, random: Random) -> SigningKey:
     random: the operating system's, os.urandom, at a deployed site.
     """
     folder = config.keys
-    if (folder / KEY).exists():
+    if exists(folder / KEY):
         raise ConsiliumError(f"{folder / KEY}: exists already; a key is never overwritten.")
-    used = (folder / APPROVED).exists() and _approval(config) != Approval()
-    if used or any((folder / name).exists() for name in (ROSTER, NEXT)):
+    if not is_unused(config):
         raise ConsiliumError(
             f"{folder}: belongs to a key that is not there; put {KEY} back, or move the folder aside for a new key."
         )
@@ -53,6 +53,13 @@ def make_keys(config: SiteConfig, random: Random) -> SigningKey:
     key = SigningKey.new(random)
     write_private(folder / KEY, key_to_pem(key))
     return key
+
+
+def is_unused(config: SiteConfig) -> bool:
+    """Whether the folder holds nothing of an earlier key, so that a first one may be made."""
+    folder = config.keys
+    used = exists(folder / APPROVED) and _approval(config) != Approval()
+    return not used and not any(exists(folder / name) for name in (KEY, NEXT, ROSTER))
 
 
 def renew_keys(config: SiteConfig, random: Random) -> SigningKey:
@@ -67,7 +74,7 @@ def renew_keys(config: SiteConfig, random: Random) -> SigningKey:
 
 def load_signing_key(config: SiteConfig) -> SigningKey:
     """This site's key. Raises ConsiliumError if it is absent, damaged, or if others may read its file."""
-    if not (config.keys / KEY).exists():
+    if not exists(config.keys / KEY):
         raise ConsiliumError(f"{config.keys / KEY}: no such file; `consilium site init` makes the key.")
     return _load(config.keys / KEY)
 
@@ -81,7 +88,7 @@ def enrol_card(config: SiteConfig) -> roster.EnrolCard:
 def load_roster(config: SiteConfig) -> SignedRoster | None:
     """The roster that this site has accepted; None before the first."""
     path = config.keys / ROSTER
-    return from_json(SignedRoster, read_bytes(path), source=str(path)) if path.exists() else None
+    return from_json(SignedRoster, read_bytes(path), source=str(path)) if exists(path) else None
 
 
 def approve_roster(config: SiteConfig, approved: Roster) -> None:
@@ -106,14 +113,21 @@ def check_proposal(config: SiteConfig, proposal: SignedRoster, *, previous: Rost
             f"{config.name} has accepted no roster yet and does not sign number {proposal.roster.number}; "
             "when it is signed, `consilium site accept --previous` takes the roster before it."
         )
-    roster.check_proposal(
-        proposal,
-        previous=before,
-        site=config.name,
-        verify_key=_own_key(config, proposal.roster).verify_key,
-        least_cohort=config.secure.min_cohort,
-        least_colluding=config.secure.colluding_sites,
-    )
+    roster.check_proposal(proposal, previous=before, **_own_rules(config, proposal.roster))
+
+
+def check_signable(config: SiteConfig, proposal: SignedRoster) -> None:
+    """Everything but approval that `sign_roster` asks for: what is approved is then signed. Raises Refusal."""
+    check_proposal(config, proposal)
+    _check_rival(_approval(config), proposal.roster)
+
+
+def check_acceptable(config: SiteConfig, signed: SignedRoster, *, previous: Roster | None = None) -> None:
+    """Everything but approval that `accept_roster` asks for. Raises Refusal."""
+    _approval(config)  # read before anything is approved: a damaged one must not be lost
+    wanted = signed.roster
+    before, hashed = _previous(config, previous), roster.roster_hash(wanted)
+    roster.check_roster(signed, previous=before, approved=hashed, **_own_rules(config, wanted))
 
 
 def sign_roster(config: SiteConfig, proposal: SignedRoster) -> roster.RosterSignature:
@@ -127,8 +141,7 @@ def sign_roster(config: SiteConfig, proposal: SignedRoster) -> roster.RosterSign
         check_proposal(config, proposal)
         memory = _approval(config)
         roster.check_approved(wanted, memory.approved)
-        first = memory.signed_number < wanted.number or memory.signed == hashed
-        checks.require(first, "roster_rival", f"this site signed another roster {wanted.number} before.")
+        _check_rival(memory, wanted)
         _keep(config, replace(memory, signed_number=wanted.number, signed=hashed))
     return roster.sign(wanted, site=config.name, key=key)
 
@@ -144,11 +157,8 @@ def accept_roster(config: SiteConfig, signed: SignedRoster, *, previous: Roster 
             roster.check_roster(
                 signed,
                 previous=_previous(config, previous),
-                site=config.name,
-                verify_key=_own_key(config, signed.roster).verify_key,
                 approved=_approval(config).approved,
-                least_cohort=config.secure.min_cohort,
-                least_colluding=config.secure.colluding_sites,
+                **_own_rules(config, signed.roster),
             )
             write_atomic(config.keys / ROSTER, to_json(signed))
         if new_key is not None and new_key.verify_key in signed.roster.keys:
@@ -164,13 +174,27 @@ def _previous(config: SiteConfig, given: Roster | None) -> Roster | None:
     return given
 
 
+def _check_rival(memory: Approval, wanted: Roster) -> None:
+    first = memory.signed_number < wanted.number or memory.signed == roster.roster_hash(wanted)
+    checks.require(first, "roster_rival", f"this site signed another roster {wanted.number} before.")
+
+
+def _own_rules(config: SiteConfig, wanted: Roster) -> dict[str, Any]:
+    return {
+        "site": config.name,
+        "verify_key": _own_key(config, wanted).verify_key,
+        "least_cohort": config.secure.min_cohort,
+        "least_colluding": config.secure.colluding_sites,
+    }
+
+
 def _own_key(config: SiteConfig, wanted: Roster) -> SigningKey:
     new = _next(config)
     return new if new is not None and new.verify_key in wanted.keys else load_signing_key(config)
 
 
 def _next(config: SiteConfig) -> SigningKey | None:
-    return _load(config.keys / NEXT) if (config.keys / NEXT).exists() else None
+    return _load(config.keys / NEXT) if exists(config.keys / NEXT) else None
 
 
 def _load(path: Path) -> SigningKey:
@@ -179,7 +203,7 @@ def _load(path: Path) -> SigningKey:
 
 def _approval(config: SiteConfig) -> Approval:
     path = config.keys / APPROVED
-    if not path.exists():
+    if not exists(path):
         # Without it this site could be made to sign a second roster with one number.
         raise ConsiliumError(
             f"{path}: missing, so nobody knows what this site has signed; "

@@ -74,6 +74,7 @@ CODES: dict[str, tuple[int, str]] = {
     "report_not_signed": (267, "A report is not signed by its site."),
     "own_report_changed": (268, "The report in this site's name is not the one that it made."),
     "second_survivor_set": (269, "The site has signed another set of survivors in this round."),
+    "unmask_of_another_roster": (279, "The site has accepted another roster since this round began."),
     "opened_with_others": (278, "A sum of this model over other sites was opened already."),
     "ciphertext_changed": (270, "A ciphertext is not the one that its report names."),
     "ciphertext_unreadable": (271, "A site's shares cannot be opened."),

@@ -48,10 +48,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Nothing:
+    """Zeros in a secure sum, where the work failed; only this site's own log says so."""
+
+    asked: str
+    kind = "nothing"
+
+
+@dataclass(frozen=True)
 class Acknowledgement:
     """Says that something was received, and nothing else."""
 
     kind = "acknowledgement"
 
 
-Release = Declaration | Update | Statistics | Answer | Acknowledgement
+Release = Declaration | Update | Statistics | Nothing | Answer | Acknowledgement

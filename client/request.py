@@ -15,6 +15,8 @@ from common.wire import decode_vector
 _HEADER = {"plan_hash": str, "round": int, "stage": int}
 PROTOCOL = frozenset({"query.cards", "query.crosscheck", "query.unmask", "query.close"})
 """Kinds of message that hold nothing but a message of secure aggregation, whose own rules say what may be repeated."""
+KINDS = PROTOCOL | {"query.declare", "query.survey", "train", "evaluate", "query.finish"}
+"""All that this version answers, spelled exactly so: Flower itself also takes `train.default` for `train`."""
 _LARGEST_ROUND, _LARGEST_STAGE = 10**6, 2
 
 
@@ -22,12 +24,14 @@ _LARGEST_ROUND, _LARGEST_STAGE = 10**6, 2
 class Request:
     """step: which plan, kind, round and stage. vector: (n,) float32, finite; empty where none came.
 
-    protocol: a message of secure aggregation, encoded; empty where none came.
+    protocol: a message of secure aggregation, encoded; empty where none came. blocks: those that take part in the
+    secure round of the request; None outside one.
     """
 
     step: Step
     vector: NDArray[np.float32]
     protocol: bytes = b""
+    blocks: tuple[int, ...] | None = None
 
     @property
     def round(self) -> int:
@@ -63,7 +67,10 @@ class Request:
         if set(header) != set(_HEADER) or any(type(header[key]) is not kind for key, kind in _HEADER.items()):
             raise Refusal("malformed_request", "the header's keys or their types are not those of this version.")
         step = Step(str(header["plan_hash"]), message.metadata.message_type, int(header["round"]), int(header["stage"]))
-        if not (0 <= step.round <= _LARGEST_ROUND and 0 <= step.stage <= _LARGEST_STAGE):
+        if step.kind not in KINDS:
+            raise Refusal("malformed_request", f"no handler for {step.kind!r}.")
+        largest = _LARGEST_ROUND if step.kind == "train" else 0
+        if not (0 <= step.round <= largest and 0 <= step.stage <= _LARGEST_STAGE):
             raise Refusal("malformed_request", f"round {step.round} or stage {step.stage} is out of bounds.")
         if vector.dtype != np.float32 or not np.isfinite(vector).all():
             raise Refusal("malformed_request", "the vector is not one finite float32 vector.")

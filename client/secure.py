@@ -6,7 +6,7 @@ Order in every function: check, store, answer. What is answered twice is the sto
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from client.store import Store, Vault
@@ -72,14 +72,16 @@ class SecureSite:
             name = cards.cards[0].session if cards.cards else b""
             store.keep_session(session.accept_cards(self.party, self._stored(store, name)[0], cards))
 
-    def begin(self, data: bytes, contribution: Contribution, *, training_round: int, model: bytes) -> Round:
-        """SignedHeader: checked and kept, before training. model: hash of the vector that came with it."""
+    def begin(
+        self, data: bytes, contribution: Contribution, *, training_round: int, model: bytes, subject: bytes = b""
+    ) -> Round:
+        """SignedHeader: checked and kept, before training. model, subject: hashes of the vector that came with it."""
         signed = decode(SignedHeader, data)
         name = signed.header.session
         with self.vault.open() as store:
             state, before = self._stored(store, name)
-            question = self.question(contribution, training_round, model)
-            opened = store.opened(header.question_key(signed.header))
+            question = replace(self.question(contribution, training_round, model), subject=subject)
+            opened = store.opened(header.question_key(signed.header), header.subject_key(signed.header))
             after = header.begin(self.party, state, before, signed, question, opened)
             if after != before:
                 store.keep_round(name, after)
@@ -104,7 +106,7 @@ class SecureSite:
         with self.vault.open() as store:
             state, before = self._stored(store, name)
             question = self.question(self._asked(asked), asked.training_round, b"")
-            opened = store.opened(header.question_key(asked))
+            opened = store.opened(header.question_key(asked), header.subject_key(asked))
             after, signature = committee.cross_check(self.party, state, before, message, question, opened)
             if after != before:
                 store.keep_round(name, after)
@@ -115,9 +117,10 @@ class SecureSite:
         message = decode(Unmask, data)
         with self.vault.open() as store:
             _, before = self._stored(store, message.session)
-            key = header.question_key(header.header_of(before)) if before.header else b""
-            after = committee.unmask(self.party, before, message, store.opened(key))
-            store.keep_opened(message.session, after, key)
+            asked = header.header_of(before) if before.header else None
+            keys = (header.question_key(asked), header.subject_key(asked)) if asked else (b"", b"")
+            after = committee.unmask(self.party, before, message, store.opened(*keys))
+            store.keep_opened(message.session, after, *keys)
             return after.answer
 
     def close(self, data: bytes) -> None:
@@ -150,6 +153,7 @@ class SecureSite:
             fixed.clip_norm,
             fixed.narrow_scale,
             fixed.wide_scale,
+            contribution.companions,
             model,
         )
 

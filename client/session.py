@@ -28,6 +28,7 @@ from common.model import Layout, Network, Normaliser, encode, weight_level
 from common.plan import Plan
 from common.scores import exact_metrics
 from common.secagg import report
+from common.secagg.fixedpoint import MOST
 from common.secagg.session import Party, Policy
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -121,7 +122,9 @@ class Session:
         rules, accepted = self.config.secure, load_roster(self.config)
         if accepted is None:
             raise PlanError(f"{self.config.keys}: no roster was accepted; `consilium site accept` keeps one.")
-        policy = Policy(**rules.model_dump())
+        # The plan that was approved here is a promise about the number of sites, not the coordinator's own rule.
+        least = max(rules.min_cohort, self.plan.aggregation.least_sites)
+        policy = Policy(**rules.model_dump() | {"min_cohort": least})
         party = Party(self.config.name, load_signing_key(self.config), accepted.roster, policy)
         return SecureSite(self.plan, party, self.vault)
 
@@ -141,6 +144,9 @@ class Session:
         narrow is changed in place: at 10 M parameters a copy is 40 MB.
         """
         asked = begun.signed.header
+        if not len(wide):
+            narrow, wide = np.zeros(asked.narrow, dtype=np.float32), np.zeros(asked.wide)
+        wide = np.clip(np.nan_to_num(wide), -MOST, MOST)  # a refusal would tell that a value lies beyond
         own = {block for block, level in enumerate(self.levels.values()) if level > 0}
         contribution = self.contribution(asked.purpose, asked.stage)
         taking_part = contribution.entries_of(own & set(asked.blocks), asked.pairs)

@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS session (
     name BLOB PRIMARY KEY, opened_s REAL NOT NULL, state BLOB NOT NULL, round BLOB NOT NULL, report BLOB);
 CREATE TABLE IF NOT EXISTS erased (name BLOB PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS opened (
-    question BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL, survivors BLOB NOT NULL,
+    question BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL, subject BLOB NOT NULL,
+    survivors BLOB NOT NULL,
     PRIMARY KEY (question, session, round));
 """
 
@@ -97,10 +98,11 @@ class Store:
         row = self._database.execute("SELECT report FROM session WHERE name = ?", (name,)).fetchone()
         return row[0] or b"" if row else b""
 
-    def opened(self, question: bytes) -> Opened:
-        """The rounds of any session in which this site has answered Unmask for a question."""
-        rows = self._database.execute("SELECT survivors FROM opened WHERE question = ?", (question,)).fetchall()
-        return Opened(tuple(bytes(row[0]) for row in rows))
+    def opened(self, question: bytes, subject: bytes) -> Opened:
+        """The rounds of any session in which this site has answered Unmask for a question, and for its subject."""
+        count = self._database.execute("SELECT COUNT(*) FROM opened WHERE question = ?", (question,)).fetchone()
+        rows = self._database.execute("SELECT survivors FROM opened WHERE subject = ?", (subject,)).fetchall()
+        return Opened(int(count[0]), tuple(bytes(row[0]) for row in rows))
 
     def keep_session(self, state: SessionState) -> None:
         """Store a session, or its cards when they have arrived."""
@@ -122,11 +124,11 @@ class Store:
             if report is not None or not state.report:
                 self._database.execute("UPDATE session SET report = ? WHERE name = ?", (report, name))
 
-    def keep_opened(self, name: bytes, state: RoundState, question: bytes) -> None:
+    def keep_opened(self, name: bytes, state: RoundState, question: bytes, subject: bytes) -> None:
         """Store, before the shares leave, that a sum of `question` is being opened."""
         with self._writing():
-            values = (question, name, state.number, state.survivors_hash)
-            self._database.execute("INSERT OR IGNORE INTO opened VALUES (?, ?, ?, ?)", values)
+            values = (question, name, state.number, subject, state.survivors_hash)
+            self._database.execute("INSERT OR IGNORE INTO opened VALUES (?, ?, ?, ?, ?)", values)
             self._database.execute("UPDATE session SET round = ? WHERE name = ?", (encode(state), name))
 
     def erase(self, name: bytes) -> None:

@@ -111,6 +111,11 @@ def _receive(session: Session, request: Request, *, final: bool) -> tuple[Broadc
         received = Broadcast.from_vector(request.vector, layout, columns=evaluation.score_columns, bins=bins)
     except ValueError as error:
         raise Refusal("malformed_request", f"{error}.") from None
+    if request.blocks is not None:
+        flags = layout.taking_part(received.normaliser.task_available, received.normaliser.available)
+        if not flags[list(request.blocks)].all():
+            # A site would send zeros in a block that the others count it in.
+            raise Refusal("malformed_request", "the normaliser leaves out a block that the round's header holds.")
     return received, evaluation
 
 

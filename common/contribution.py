@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from common.entries import Entries, block_index
 from common.evaluation import Evaluation
+from common.model.code import Normaliser
 from common.model.layout import Layout
 from common.plan import Plan
 from common.secagg.fixedpoint import FixedPoint
@@ -78,6 +79,29 @@ class Contribution:
         """Codes of the pairs of blocks (`Layout.pair_of`) that entries of this vector need."""
         codes = np.unique(self.layout.pair_of) if self.kind == "train" else np.zeros(0, dtype=np.int64)
         return tuple(int(code) for code in codes[codes >= 0])
+
+    @cached_property
+    def companions(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Blocks that a site fills only through another one: (block, blocks of which it needs at least one).
+
+        The encoder learns through a task; an input's columns through a task that sees that input.
+        """
+        if self.kind != "train":
+            return ()
+        tasks = self.plan.tasks
+        found = [(0, tuple(range(1, 1 + len(tasks))))]
+        for index, feature in enumerate(self.plan.features):
+            seeing = tuple(1 + t for t, task in enumerate(tasks) if feature.name not in task.exclude)
+            found.append((1 + len(tasks) + index, seeing))
+        return tuple(found)
+
+    def subject(self, vector: NDArray[np.float32]) -> bytes:
+        """SHA-256 of what the sum is about, whatever the histogram edges: model and normaliser; 32 bytes.
+
+        The survey is about the rows alone, so that all of its passes are one subject.
+        """
+        about = self.layout.parameters + Normaliser.size(self.plan) if self.kind != "query.survey" else 0
+        return hashlib.sha256(vector[:about].tobytes()).digest()
 
     def entries_of(self, blocks: Collection[int], pairs: Collection[int]) -> NDArray[np.bool_]:
         """(narrow + wide,) whether an entry takes part: its block is one of `blocks`, and its pair one of `pairs`."""

@@ -5,10 +5,17 @@ Everything else in this package is pure; a test reads the imports and says so.
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 from common.errors import ConsiliumError, PlanError
 from common.plan import Plan, apply_overrides, load_plan, plan_from_canonical, plan_from_dict
+from common.secagg.json_view import holds, in_words
+
+
+def exists(path: Path) -> bool:
+    """Whether something is at `path`; raises ConsiliumError where a folder on the way may not be entered."""
+    return _mode(path) is not None
 
 
 def read_bytes(path: Path) -> bytes:
@@ -36,8 +43,10 @@ def read_plan(path: Path, *, overrides: tuple[str, ...] = ()) -> Plan:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that after a crash at any instant the old or the new contents are there, never a part.
 
-    Raises ConsiliumError, with the old file untouched and no temporary left, if the disk is full or read-only.
+    Raises ConsiliumError, with the old file untouched and no temporary left, if the disk is full or read-only, or if
+    a device, pipe or folder is at `path`: putting a file in its place would take it from everybody on the machine.
     """
+    _check_ordinary(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +60,18 @@ def write_atomic(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise ConsiliumError(f"{path}: cannot be written: {error.strerror or error}.") from None
+
+
+def check_target(path: Path, kind: type, *, keys: Path | None = None) -> None:
+    """Raises ConsiliumError unless `path` is free, or holds a message of class `kind` that a new one may replace.
+
+    keys: a folder of private keys, in which nothing may be written.
+    """
+    if keys is not None and path.resolve().is_relative_to(keys.resolve()):
+        raise ConsiliumError(f"{path}: is inside {keys}, which is for this site's keys only; choose another --out.")
+    _check_ordinary(path)
+    if exists(path) and not holds(kind, read_bytes(path)):
+        raise ConsiliumError(f"{path}: exists and holds something else than {in_words(kind)}; choose another --out.")
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -109,6 +130,22 @@ def drop_torn_line(log: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise ConsiliumError(f"{log}: cannot be read or mended: {error.strerror or error}.") from None
+
+
+def _check_ordinary(path: Path) -> None:
+    mode = _mode(path)
+    if mode is not None and not stat.S_ISREG(mode):
+        raise ConsiliumError(f"{path}: cannot be written: it is not an ordinary file.")
+
+
+def _mode(path: Path) -> int | None:
+    """Type and permissions of what is at `path`, at the end of every link; None if nothing is."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConsiliumError(f"{path}: cannot be reached: {error.strerror or error}.") from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,15 +18,16 @@ def coordinator(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """A coordinator that lies in every known way; exit status 1 if one attack succeeds here (docs/attacks.md)."""
-    from experiments.attacks import flower_builtin, registry, table
+    from experiments.attacks import flower_builtin, limits, registry, table
 
     outcomes = [registry.run(attack) for attack in registry.attacks()]
     flower = [attack() for attack in flower_builtin.ATTACKS]
+    beyond = limits.played()
     if as_json:
-        typer.echo(table.as_json(outcomes, flower))
+        typer.echo(table.as_json(outcomes, flower, beyond))
     else:
         console = Console(highlight=False)
-        console.print(table.table(outcomes, flower))
-        console.print(table.summary(outcomes, flower))
+        for part in table.pages(outcomes, flower, beyond):
+            console.print(part)
     if not all(outcome.refused for outcome in outcomes):
         raise typer.Exit(1)

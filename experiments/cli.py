@@ -45,11 +45,30 @@ def main() -> None:
     """Entry point of the `consilium` command."""
     errors = Console(stderr=True)
     try:
-        app()
+        _run()
     except ConsiliumError as error:
         errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        _drop_output()
+        if not isinstance(error, BrokenPipeError):  # the reader wanted no more
+            text = f"{error.filename or 'The output'}: {error.strerror or error}."
+            errors.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except SystemExit as end:
         if end.code == _INTERRUPTED:
             errors.print("Stopped. A run that had begun can go on with --resume.", style="yellow")
         raise
+
+
+def _run() -> None:
+    try:
+        app()
+    finally:
+        sys.stdout.flush()  # here a full disk is one sentence; when Python ends it would be a traceback
+
+
+def _drop_output() -> None:
+    """What could not be written is not tried again when Python ends."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

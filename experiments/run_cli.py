@@ -76,7 +76,7 @@ def prepare(
     from client.config import find_sites
     from common.errors import RunError
     from common.files import read_plan, write_atomic
-    from experiments.enrolment import enrol_virtual
+    from experiments.enrolment import check_rules, enrol_virtual
     from experiments.simulate import prepare_sites
     from server.journal import PLAN
 
@@ -84,6 +84,8 @@ def prepare(
     configs = find_sites(sites)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: this is no empty folder; choose another --out.")
+    if plan.aggregation.secure:
+        check_rules(plan, configs)
     write_atomic(out / PLAN, plan.canonical)
     prepared = prepare_sites(plan, configs, out)
     enrolled = ""

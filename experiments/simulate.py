@@ -17,7 +17,7 @@ from client.session import Session, close_sessions, keep_session
 from client.store import MemoryVault
 from common.errors import PlanError, RunError
 from common.plan import Plan
-from experiments.enrolment import enrol_virtual
+from experiments.enrolment import check_rules, enrol_virtual
 from server.inprocess import InProcessGrid
 from server.journal import PLAN, Journal, Listener
 from server.result import RESULT
@@ -36,6 +36,8 @@ def simulate(
     """
     configs = list(sites)
     _check_count(plan, len(configs))
+    if plan.aggregation.secure:
+        check_rules(plan, configs)
     tables = {config.name: load_table(config, plan) for config in configs}  # checked before a folder is claimed
     _check_labels(plan, tables)
     journal = Journal(out, plan, resume=resume, listeners=listeners)

@@ -47,10 +47,18 @@ class Cohort:
 def shared_by(
     held: NDArray[np.bool_], contribution: Contribution, *, least: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Blocks of `contribution`, and pairs of such blocks, that at least `least` sites hold. held: (sites, blocks)."""
-    blocks, codes = np.flatnonzero(held.sum(axis=0) >= least), np.array(contribution.pairs, dtype=np.int64)
+    """Blocks of `contribution`, and pairs of such blocks, that at least `least` sites fill. held: (sites, blocks).
+
+    A site fills a block that it declared, where the block needs a companion together with one that is shared.
+    """
+    shared = held.sum(axis=0) >= least
+    for block, others in contribution.companions:
+        beside = [other for other in others if shared[other]]
+        shared[block] &= (held[:, block] & held[:, beside].any(axis=1)).sum() >= least
+    blocks, codes = np.flatnonzero(shared), np.array(contribution.pairs, dtype=np.int64)
     first, second = np.divmod(codes, held.shape[1])
     both = (held[:, first] & held[:, second]).sum(axis=0) >= least
+    both &= shared[first] & shared[second]
     return tuple(blocks.tolist()), tuple(codes[both].tolist())
 
 

@@ -47,7 +47,7 @@ def collect(
     out: Annotated[Path, typer.Option("--out", help="Where to write the signed roster.")],
     previous: PREVIOUS = None,
 ) -> None:
-    """Put the sites' signatures together and say who has not signed yet."""
+    """Put the sites' signatures together and say who has not signed yet; too few of them are no error (status 0)."""
     from server.roster import collect_signatures
 
     signed, missing, enough = collect_signatures(proposal, signatures, previous=previous, out=out)

@@ -10,7 +10,7 @@ from common.model import Layout
 from common.plan import Plan
 from common.secagg.encoding import decode, encode
 from common.secagg.messages import CloseSession, OpenSession, SessionCard, SessionCards, SignedCard
-from common.secagg.primitives import digest
+from common.secagg.primitives import ExchangeKey, digest
 from common.secagg.session import check_card
 from server.cohort import Cohort, enrol
 from server.exchange import Question, ask
@@ -73,6 +73,8 @@ class Opening:
             try:
                 signed = decode(SignedCard, cohort.cards[site])
                 check_card(roster, request, signed.card, signed.signature, blocks=len(layout.block_names))
+                if ExchangeKey.new(os.urandom).agree(signed.card.exchange_key) is None:
+                    raise Refusal("weak_exchange_key", f"{site}: no secret can be agreed with its key.")
                 if signed.card.site != site or [level / _EIGHTHS for level in signed.card.levels] != levels.tolist():
                     raise Refusal("card_of_another", f"{site}: its card says something else than its declaration.")
                 cards.append((signed.card, signed.signature))

@@ -128,6 +128,7 @@ class SecureSum:
             fixed.clip_norm,
             fixed.narrow_scale,
             fixed.wide_scale,
+            subject=contribution.subject(np.zeros(0, dtype=np.float32) if vector is None else vector),
         )
         signed = SignedHeader(header, state.keys.key.sign("header", header))
         state.begin(self.journal, asked, signed)
@@ -135,7 +136,9 @@ class SecureSum:
 
     def _sum(self, question: Question, signed: SignedHeader, entries: NDArray[np.bool_], failed: dict[str, str]) -> Sum:
         roster, cohort = self.state.keys.roster, signed.header.cohort
-        masked = Masked(roster, self.state.cards, signed)
+        masked = Masked(
+            roster, self.state.cards, signed, self._layout(cast(Kind, question.kind), question.stage).companions
+        )
         with_header = Question(
             question.kind, question.plan_hash, question.round, question.stage, question.vector, encode(signed)
         )

@@ -21,8 +21,10 @@ def describe_sums(plan: Plan) -> Described:
         ]
     return f"What the coordinator sees: sums over {rules.least_sites} hospitals or more", [
         "Sums are secure (secure = true): every hospital adds random masks that vanish only in the sum over the "
-        "hospitals of a round. The coordinator learns that sum, and nothing else about a hospital's numbers.",
+        "hospitals of a round. From each sum the coordinator learns that sum, and nothing else about a hospital's "
+        "numbers.",
         *_colluding(rules),
+        _difference(rules),
         *_three(rules),
         *_absent(rules),
         _rounding(plan),
@@ -44,6 +46,14 @@ def _colluding(rules: Aggregation) -> list[str]:
         f"A task or feature takes at least {rules.least_holders} hospitals; with fewer it is left out, and a sum that "
         f"loses too many is refused.{pair if rules.least_holders == 2 else ''}",
     ]
+
+
+def _difference(rules: Aggregation) -> str:
+    return (
+        "Two nearly equal rounds over sets that differ by one hospital tell that hospital's part, its label counts and "
+        f"more. With every hospital required in every sum there are none: min_sites (here {rules.least_sites}), "
+        "which each hospital that approves the plan demands of every sum."
+    )
 
 
 def _three(rules: Aggregation) -> list[str]:

@@ -11,7 +11,16 @@ from functools import lru_cache
 from common.secagg import checks
 from common.secagg.encoding import decode, encode
 from common.secagg.field import is_element
-from common.secagg.header import Opened, Question, RoundState, accept_header, fewest_contributors, within_limits
+from common.secagg.header import (
+    Companions,
+    Opened,
+    Question,
+    RoundState,
+    accept_header,
+    fewest_contributors,
+    header_of,
+    within_limits,
+)
 from common.secagg.messages import CrossCheck, Report, Shares, SignedHeader, SignedShares, Survivors, Unmask
 from common.secagg.primitives import digest, unseal, verify
 from common.secagg.seeds import share_context, share_key
@@ -32,7 +41,7 @@ def cross_check(
     checks.require(member, "not_in_committee", "this site holds no shares.")
     signed = SignedHeader(message.header, message.header_signature)
     state = accept_header(party, session, before, signed, question, opened)
-    survivors = _check_survivors(party, session, state, message)
+    survivors = _check_survivors(party, session, state, message, question.companions)
     encoded = encode(survivors)
     checks.require(state.survivors in (b"", encoded), "second_survivor_set", "another set was signed in this round.")
     within_limits(party, replace(state, survivors=encoded), opened)
@@ -52,6 +61,8 @@ def unmask(party: Party, state: RoundState, message: Unmask, opened: Opened) -> 
     """
     checks.require(state.survivors != b"", "unmask_before_crosscheck", "no survivor set was signed in this round.")
     checks.require(message.header == state.header_hash, "unmask_of_another_round", "another round's header.")
+    same = header_of(state).roster == party.roster_hash
+    checks.require(same, "unmask_of_another_roster", "another roster was accepted since this round began.")
     roster, members = party.roster, message.members
     checks.require(checks.strictly_sorted(members), "signers_not_sorted", "the signers repeat or are not sorted.")
     inside = set(members) <= set(roster.committee)
@@ -66,7 +77,9 @@ def unmask(party: Party, state: RoundState, message: Unmask, opened: Opened) -> 
     return replace(state, opened=1)
 
 
-def _check_survivors(party: Party, session: SessionState, state: RoundState, message: CrossCheck) -> Survivors:
+def _check_survivors(
+    party: Party, session: SessionState, state: RoundState, message: CrossCheck, companions: Companions
+) -> Survivors:
     header, reports = message.header, message.reports
     names = tuple(report.site for report in reports)
     checks.require(checks.strictly_sorted(names), "survivors_not_sorted", "survivors repeat or are not sorted.")
@@ -74,7 +87,7 @@ def _check_survivors(party: Party, session: SessionState, state: RoundState, mes
     checks.require(inside, "survivor_outside_cohort", "a survivor is not in the cohort.")
     least = max(party.roster.min_cohort, party.policy.min_cohort)
     checks.require(len(names) >= least, "too_few_survivors", f"{len(names)} survivors; this site asks for {least}.")
-    fewest = fewest_contributors(session.all_cards, header, names)
+    fewest = fewest_contributors(session.all_cards, header, names, companions)
     left = fewest >= party.roster.colluding + 2
     checks.require(left, "too_few_contributors_left", f"a block has {fewest} contributors among the survivors.")
     even = len(message.signatures) == len(message.ciphertexts) == len(names)

@@ -18,7 +18,7 @@ from common.secagg import checks
 from common.secagg.encoding import decode
 from common.secagg.field import is_element
 from common.secagg.fixedpoint import FixedPoint
-from common.secagg.header import fewest_contributors
+from common.secagg.header import Companions, fewest_contributors
 from common.secagg.keystream import Mask, apply_masks
 from common.secagg.messages import (
     CrossCheck,
@@ -47,6 +47,7 @@ class Sum:
     roster: Roster
     cards: SessionCards
     signed: SignedHeader
+    companions: Companions = ()
     _reports: dict[str, SignedReport] = field(default_factory=dict)
     _digests: dict[str, bytes] = field(default_factory=dict)
     _masked: dict[str, memoryview] = field(default_factory=dict)
@@ -114,7 +115,7 @@ class Sum:
         names, roster = self.survivors, self.roster
         if len(names) < roster.min_cohort:
             raise SumAborted(f"{len(names)} site(s) reported, the roster asks for {roster.min_cohort}", about=unequal)
-        if fewest_contributors(self.cards, self.header, names) < roster.colluding + 2:
+        if fewest_contributors(self.cards, self.header, names, self.companions) < roster.colluding + 2:
             raise SumAborted(f"a block has fewer than {roster.colluding + 2} contributors left", about=unequal)
         return unequal
 
@@ -196,16 +197,18 @@ class Sum:
         names, needed = sorted(self._shares), self.roster.threshold
         if len(names) < needed:
             raise SumAborted(f"{len(names)} committee member(s) opened their shares, it takes {needed}")
-        expected = self._expected_commitments()
+        expected, wrong = self._expected_commitments(), ""
+        makers = [*self.survivors, *(name for name, _ in self._open_pairs)]
         for chosen in islice(combinations(names, needed), _MOST_SUBSETS):
             points = [1 + self.roster.committee.index(name) for name in chosen]
             bundles = [self._shares[name].own + self._shares[name].pairs for name in chosen]
             secrets = reconstruct(points, bundles)
             owners = [(name,) for name in self.survivors] + [in_order(*pair) for pair in self._open_pairs]
             found = [commitment(seed, self.bound, *of) for seed, of in zip(secrets, owners, strict=True)]
+            wrong = ", ".join(sorted({name for name, a, b in zip(makers, found, expected, strict=True) if a != b}))
             if found == expected:
                 return secrets[: len(self.survivors)], secrets[len(self.survivors) :]
-        raise SumAborted("the shares do not give the seeds that the sites committed to")
+        raise SumAborted(f"the shares do not give the seeds that {wrong} committed to")
 
     def _expected_commitments(self) -> list[bytes]:
         own = [self._reports[name].commitments.own for name in self.survivors]

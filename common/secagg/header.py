@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.secagg import checks
 from common.secagg.encoding import decode, encode
@@ -13,12 +14,15 @@ from common.secagg.primitives import verify
 from common.secagg.session import Party, SessionState
 
 FARTHEST = 1000
+Companions = tuple[tuple[int, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What this site's own approved plan says about a question. plan: its hash. model: hash of the vector received; a
-    committee member outside the cohort has none, and leaves it empty.
+    """What this site's own approved plan says about a question. plan: its hash.
+
+    companions: (block, blocks of which a site needs one to fill it). model, subject: hashes of the vector received and
+    of what it is about; a committee member outside the cohort has none, and leaves them empty.
     """
 
     plan: bytes
@@ -31,13 +35,19 @@ class Question:
     clip_norm: float
     narrow_scale: float
     wide_scale: float
+    companions: Companions = ()
     model: bytes = b""
+    subject: bytes = b""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The rounds in which a site has answered Unmask for one `question_key`: for each, the hash of its survivors."""
+    """What a site has answered Unmask for. rounds: how many of one `question_key`.
 
+    survivors: for each round of the same `subject_key`, the hash of its survivors.
+    """
+
+    rounds: int = 0
     survivors: tuple[bytes, ...] = ()
 
     def with_others(self, names: tuple[str, ...]) -> int:
@@ -78,8 +88,21 @@ class RoundState:
 
 
 def question_key(header: Header) -> bytes:
-    """Names what is asked, whichever the round: a second sum of it over other sites would be a difference."""
-    parts = (header.plan, header.purpose.encode(), header.stage.to_bytes(8, "big"), header.model)
+    """Names what is asked, whichever the round."""
+    return _key(header.plan, header.purpose.encode(), header.stage.to_bytes(8, "big"), header.model)
+
+
+def subject_key(header: Header) -> bytes:
+    """Names the rows and the model that a sum tells of: two such sums over other sites would be a difference.
+
+    A round of training and an evaluation at stage 0 both tell of the validation rows, later stages of the test rows.
+    """
+    validation = header.purpose == "train" or (header.purpose == "evaluate" and header.stage == 0)
+    rows = "validation" if validation else header.purpose
+    return _key(header.plan, rows.encode(), header.subject or header.model)
+
+
+def _key(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
 
 
@@ -93,7 +116,8 @@ def begin(
     header = signed.header
     checks.require(party.site in header.cohort, "not_in_cohort", "the cohort does not hold this site.")
     after = accept_header(party, session, before, signed, question, opened)
-    checks.require(header.model == question.model, "other_model", "the model is not the one that the header names.")
+    same = (header.model, header.subject) == (question.model, question.subject)
+    checks.require(same, "other_model", "the model is not the one that the header names.")
     made = after != before or before.report != b""
     checks.require(made, "report_lost", "this round began before, and its report was not kept; it is not made again.")
     return after
@@ -116,7 +140,7 @@ def accept_header(
     same = header.plan == session.request.plan == question.plan
     checks.require(same, "header_of_another_plan", "another plan than the session's, or than the one approved now.")
     _check_number(before, header, encoded)
-    check_cohort(party, cards, header)
+    check_cohort(party, cards, header, question.companions)
     asked = (header.purpose, header.training_round, header.stage, header.layout, header.narrow, header.wide)
     plan = (question.purpose, question.training_round, question.stage, question.layout, question.narrow, question.wide)
     checks.require(asked == plan, "other_question", "the header's layout is not that of the approved plan.")
@@ -130,7 +154,7 @@ def accept_header(
 
 def within_limits(party: Party, state: RoundState, opened: Opened) -> None:
     """How often, and over which sites, a sum of one model may be opened; asked again before shares leave."""
-    others = len(opened.survivors) - state.opened
+    others = opened.rounds - state.opened
     often = others <= party.policy.retries
     checks.require(often, "asked_again_too_often", f"{others} other sums of this model were opened already.")
     differently = opened.with_others(decode(Survivors, state.survivors).sites) if state.survivors else 0
@@ -146,7 +170,7 @@ def _check_number(before: RoundState, header: Header, encoded: bytes) -> None:
     checks.require(same, "second_header", f"round {last} has another header here.")
 
 
-def check_cohort(party: Party, cards: SessionCards, header: Header) -> None:
+def check_cohort(party: Party, cards: SessionCards, header: Header, companions: Companions) -> None:
     """Enough sites, all of them known, and every block shared by f + 2 of them or left out."""
     roster, policy, cohort = party.roster, party.policy, header.cohort
     checks.require(checks.strictly_sorted(cohort), "cohort_not_sorted", "the cohort is not sorted, or repeats a site.")
@@ -165,24 +189,34 @@ def check_cohort(party: Party, cards: SessionCards, header: Header) -> None:
     checks.require(in_plan, "unknown_block", "the header's blocks are not blocks of the plan, each once.")
     two = _increasing(header.pairs) and all(set(divmod(pair, blocks)) <= taking_part for pair in header.pairs)
     checks.require(two, "unknown_pair", "the header's pairs are not pairs of its blocks, each once.")
-    fewest = fewest_contributors(cards, header, cohort)
+    fewest = fewest_contributors(cards, header, cohort, companions)
     checks.require(
         fewest >= roster.colluding + 2, "too_few_contributors", f"a block has {fewest} contributors in the cohort."
     )
 
 
-def fewest_contributors(cards: SessionCards, header: Header, sites: tuple[str, ...]) -> int:
-    """The least number of `sites` that declared a block of the header, or both blocks of a pair.
+def fewest_contributors(cards: SessionCards, header: Header, sites: tuple[str, ...], companions: Companions) -> int:
+    """The least number of `sites` that fill a block of the header, or both blocks of a pair.
 
-    All of them where the header has no block.
+    A site fills a block that it declared, together with one of its companions of the header where it has any. All of
+    them where the header has no block.
     """
     chosen = set(sites)
     held = np.array([card.levels for card in cards.cards if card.site in chosen], dtype=np.int64) > 0
-    if not len(held):
-        return 0
-    counts = [len(held), *held[:, list(header.blocks)].sum(axis=0).tolist()]
-    if header.pairs:
-        first, second = np.divmod(np.array(header.pairs), held.shape[1])
+    return fewest_holders(held, header.blocks, header.pairs, companions) if len(held) else 0
+
+
+def fewest_holders(
+    held: NDArray[np.bool_], blocks: tuple[int, ...], pairs: tuple[int, ...], companions: Companions
+) -> int:
+    """The same from (sites, blocks) whether a site declared a block."""
+    counts = [len(held), *held[:, list(blocks)].sum(axis=0).tolist()]
+    for block, others in companions:
+        if block in blocks:
+            beside = [other for other in others if other in blocks]
+            counts.append(int((held[:, block] & held[:, beside].any(axis=1)).sum()))
+    if pairs:
+        first, second = np.divmod(np.array(pairs), held.shape[1])
         counts += (held[:, first] & held[:, second]).sum(axis=0).tolist()
     return int(min(counts))
 

@@ -15,6 +15,12 @@ Message = TypeVar("Message")
 _KIND = "message"
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _LARGEST = 2**64 - 1
+_WORDS = {
+    "EnrolCard": "a site's card",
+    "RosterSignature": "a site's signature",
+    "SignedRoster": "a roster",
+    "Approval": "what a site approved and signed",
+}
 
 
 def to_json(message: Any) -> bytes:
@@ -36,10 +42,24 @@ def from_json(kind: type[Message], data: bytes, *, source: str) -> Message:
         raise ConsiliumError(f"{source}: not JSON text: {error}.") from None
     if not isinstance(content, dict) or content.get(_KIND) != kind.__name__:
         found = content.get(_KIND) if isinstance(content, dict) else content
-        raise ConsiliumError(f"{source}: '{_KIND}' is {_short(found)}, but this file has to hold a {kind.__name__}.")
+        raise ConsiliumError(f"{source}: '{_KIND}' is {_short(found)}, but this file has to hold {in_words(kind)}.")
     del content[_KIND]
     message: Message = _Reader(source).read(kind, content, "")
     return message
+
+
+def holds(kind: type, data: bytes) -> bool:
+    """Whether `data` names itself a message of class `kind`; the rest of it may be damaged."""
+    try:
+        content = json.loads(data.decode())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get(_KIND) == kind.__name__
+
+
+def in_words(kind: type) -> str:
+    """What people call a message of class `kind`, with its article."""
+    return _WORDS.get(kind.__name__, f"a {kind.__name__}")
 
 
 def _plain(value: Any) -> Any:
@@ -86,11 +106,11 @@ class _Reader:
 
     def _message(self, kind: Any, value: Any, key: str) -> Any:
         if not isinstance(value, dict):
-            self._wrong(key, value, f"a {kind.__name__}")
+            self._wrong(key, value, in_words(kind))
         hints, inside = get_type_hints(kind), f"{key}." if key else ""
         for name in value:
             if name not in hints:
-                raise ConsiliumError(f"{self._source}: unknown key {_short(inside + name)} in a {kind.__name__}.")
+                raise ConsiliumError(f"{self._source}: unknown key {_short(inside + name)} in {in_words(kind)}.")
         for field in fields(kind):
             if field.name not in value:
                 raise ConsiliumError(f"{self._source}: required key '{inside}{field.name}' is missing.")

@@ -6,6 +6,7 @@ from common.secagg.session import Policy
 from experiments.attacks.header import difference
 from experiments.attacks.measure import Measured
 from experiments.attacks.stage import Stage
+from experiments.attacks.table import Limit
 
 
 def other_survivors_allowed(stage: Stage) -> Measured:
@@ -22,3 +23,8 @@ def almost_the_same_model(stage: Stage) -> Measured:
 
 
 LIMITS: tuple[Callable[[Stage], Measured], ...] = (other_survivors_allowed, almost_the_same_model)
+
+
+def played() -> list[Limit]:
+    """Every limit, each against a fresh federation."""
+    return [Limit(" ".join((play.__doc__ or "").split()), play(Stage()).what) for play in LIMITS]

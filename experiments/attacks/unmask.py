@@ -5,7 +5,11 @@ missing: were they to answer, three members would have opened alder's self seed 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from client.secure import SecureSite
+from common.secagg import roster as rosters
+from common.secagg.encoding import encode
 from common.secagg.messages import Survivors, Unmask
 from common.secagg.primitives import digest
 from experiments.attacks.attacker import Attacker
@@ -124,3 +128,19 @@ def another_round(stage: Stage) -> None:
     message = stage.sum(second, stage.reports(second)).cross_check_for("cedar")
     stage.cross_check("cedar", message)
     stage.unmask("cedar", old)
+
+
+@attack("a weaker roster between cross-check and unmasking", guard="unmask_of_another_roster", where="committee")
+def weaker_roster(stage: Stage) -> None:
+    """A member that signed survivors accepts a roster with f = 0, under which fewer signatures would open them."""
+    signed = stage.signed()
+    total = stage.sum(signed, stage.reports(signed))
+    for member in stage.roster.committee:
+        total.take_crosscheck(member, stage.cross_check(member, total.cross_check_for(member)))
+    cards = [rosters.enrol(name, key) for name, key in stage.keys.items()]
+    weaker = rosters.propose(
+        cards, federation="grove", coordinator=stage.coordinator.verify_key, colluding=0, previous=stage.roster
+    )
+    before = stage.sites["cedar"]
+    after = SecureSite(before.plan, replace(before.party, roster=weaker.roster), before.vault, before.random)
+    after.unmask(encode(total.unmask_request()))

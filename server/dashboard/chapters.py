@@ -7,6 +7,7 @@ from server.dashboard.charts import Charts
 from server.dashboard.figures import learning_curve, reliability, site_scores
 from server.dashboard.markup import Markup, el, join
 from server.dashboard.scores import NAMES, history_of, mapping, score_of
+from server.dashboard.sums import between_two
 from server.dashboard.wording import DASH, amount, at_most, count, counted, fraction, number, title_of
 
 
@@ -37,6 +38,7 @@ def _chapter(index: int, name: str, task: Mapping[str, Any], result: Mapping[str
         "article",
         el("h3", title_of(name), el("code", name)),
         el("p", task["description"], class_="text") if task.get("description") else None,
+        el("p", two, class_="text") if (two := between_two(result, task)) else None,
         _measures(task),
         el("div", *panels, class_="panels") if any(panels) else None,
         _site_table(task),

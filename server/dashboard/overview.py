@@ -6,7 +6,7 @@ from typing import Any
 from server.dashboard.markup import Markup, el, join
 from server.dashboard.scores import Score, mapping, mean_auroc, score_of
 from server.dashboard.strips import auroc_floor, legend, strip
-from server.dashboard.sums import seen
+from server.dashboard.sums import seen, single_hospitals
 from server.dashboard.wording import DASH, count, counted, duration, fraction, number, size, title_of
 
 _KINDS = {"binary": "yes or no", "multiclass": "several classes", "regression": "a quantity"}
@@ -21,7 +21,7 @@ def summary(result: Mapping[str, Any]) -> str:
     """The run in plain words, without markup."""
     sites, tasks, rounds = site_count(result), len(mapping(result, "tasks")), int(result.get("rounds") or 0)
     who = counted(sites, "hospital")
-    sums = seen(result)
+    sums = " ".join(filter(None, (seen(result), single_hospitals(result))))
     return (
         f"{who[:1].upper()}{who[1:]} trained one model for {counted(tasks, 'task')} in {counted(rounds, 'round')}. "
         "No record left a hospital." + (f" {sums}" if sums else "")

@@ -100,6 +100,7 @@ def _header(contribution: Contribution, request, cards, roster, model) -> Header
         clip_norm=fixed.clip_norm,
         narrow_scale=fixed.narrow_scale,
         wide_scale=fixed.wide_scale,
+        subject=contribution.subject(model),
     )
 
 

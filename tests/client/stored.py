@@ -53,7 +53,7 @@ def kept(vault: FileVault) -> tuple[RoundState, bytes]:
 WRITES: dict[str, Callable[[Store], None]] = {
     "keep_session": lambda opened: opened.keep_session(state(OTHER)),
     "keep_round": lambda opened: opened.keep_round(SESSION, ROUND, REPORT),
-    "keep_opened": lambda opened: opened.keep_opened(SESSION, SIGNED, b"question"),
+    "keep_opened": lambda opened: opened.keep_opened(SESSION, SIGNED, b"question", b"subject"),
     "erase": lambda opened: opened.erase(SESSION),
 }
 

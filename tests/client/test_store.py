@@ -32,20 +32,20 @@ def test_what_was_kept_is_found_by_the_next_process(vault: FileVault) -> None:
         with vault.open() as opened:
             opened.keep_round(SESSION, RoundState(number, b"h", b"digest" if report else b""), report)
             signed = RoundState(number, b"h", b"digest", survivors=SURVIVORS, opened=1)
-            opened.keep_opened(SESSION, signed, b"question")
+            opened.keep_opened(SESSION, signed, b"question", b"subject")
         assert kept(vault)[0].number == number
         assert kept(vault)[1] == (report or b""), "a new round's state does not keep the report of the one before"
     with vault.open() as opened:
         assert opened.session(SESSION)[0] == state()
-        assert opened.opened(b"question").survivors == (names_hash(("north", "south")),) * 2
-        assert opened.opened(b"another").survivors == () and opened.open_sessions == 1
+        assert opened.opened(b"question", b"subject").survivors == (names_hash(("north", "south")),) * 2
+        assert opened.opened(b"another", b"others").survivors == () and opened.open_sessions == 1
 
 
 def test_opening_the_same_round_twice_counts_once(vault: FileVault) -> None:
     with vault.open() as opened:
         for _ in range(2):
-            opened.keep_opened(SESSION, SIGNED, b"question")
-        assert len(opened.opened(b"question").survivors) == 1
+            opened.keep_opened(SESSION, SIGNED, b"question", b"subject")
+        assert opened.opened(b"question", b"subject").rounds == 1
 
 
 @pytest.mark.parametrize("write", WRITES)

@@ -62,7 +62,7 @@ RESTORED: dict[str, Callable[[Path, Path], object]] = {
 def test_store_that_was_put_back_has_lost_its_sessions(how: str, path: Path, vault: FileVault, tmp_path: Path) -> None:
     shutil.copytree(path.parent, tmp_path / "backup")
     with vault.open() as opened:
-        opened.keep_opened(SESSION, SIGNED, b"question")
+        opened.keep_opened(SESSION, SIGNED, b"question", b"subject")
     RESTORED[how](path, tmp_path / "backup")
     refused(vault, "session_erased")
     with vault.open() as opened:

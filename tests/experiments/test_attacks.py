@@ -107,6 +107,21 @@ def test_the_command_lists_every_attack_and_says_whether_one_succeeds() -> None:
     assert all(row["refused"] for row in rows["consilium"])
     assert all(row["succeeded"] for row in rows["flower_builtin"])
     assert {row["name"] for row in rows["flower_builtin"]} <= {attack.name for attack in ATTACKS}
+    assert len(rows["limits"]) == len(limits.LIMITS)
+    assert all("Recovered" in row["what"] for row in rows["limits"])
+
+
+def test_the_terminal_shows_whole_codes_and_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    widest = [max(ATTACKS, key=lambda attack: len(getattr(attack, part))) for part in ("guard", "name")]
+    codes = [attack.guard for attack in ATTACKS if attack.where == widest[0].where or attack.where == widest[1].where]
+    chosen = tuple(attack for attack in ATTACKS if attack.guard in codes)
+    monkeypatch.setattr(registry, "attacks", lambda: chosen)
+    result = CliRunner().invoke(app, ["attack", "coordinator"], env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    assert all(code in result.stdout for code in codes)
+    assert "alder is the victim" in " ".join(result.stdout.split())
+    for each_limit in limits.played():
+        assert each_limit.limit in " ".join(result.stdout.split())
 
 
 def test_the_command_fails_where_an_attack_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def node(plan: Plan, write_sites: Callable[..., Path], tmp_path: Path) -> Contex
 
 
 def _message(kind: str, plan: Plan, **header: object) -> Message:
-    fields = {"plan_hash": plan.hash, "round": 1, "stage": 1} | header
+    fields = {"plan_hash": plan.hash, "round": int(kind == "train"), "stage": 1} | header
     vector = ArrayRecord({"vector": Array(np.zeros(3, dtype=np.float32))})
     return Message(RecordDict({"header": ConfigRecord(fields), "arrays": vector}), 1, kind)
 

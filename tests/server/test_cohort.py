@@ -110,14 +110,30 @@ def test_cohort_without_some_sites_keeps_nothing_of_them(layout: Layout) -> None
 
 @pytest.mark.parametrize("least", [1, 2, 3])
 def test_what_is_shared_is_what_enough_sites_hold(layout: Layout, least: int) -> None:
-    """Judged site by site: a pair counts where one site holds both, not where two sites hold one each."""
-    asked = Contribution(layout.plan, "train")
-    held = np.random.default_rng(least).random((4, len(layout.block_names))) < 0.6
-    blocks, pairs = shared_by(held, asked, least=least)
-    count = len(layout.block_names)
-    assert blocks == tuple(b for b in range(count) if sum(bool(site[b]) for site in held) >= least)
-    both = [code for code in asked.pairs if sum(bool(s[code // count] and s[code % count]) for s in held) >= least]
-    assert pairs == tuple(both) and (pairs or least == 3)
+    """Judged site by site: a pair counts where one site holds both, not where two sites hold one each.
+
+    An input and the encoder count where the site also holds a task that is shared, and from which they learn.
+    """
+    asked, names = Contribution(layout.plan, "train"), layout.block_names
+    tasks = {names.index(f"task:{task.name}"): task.exclude for task in layout.plan.tasks}
+    lacking = 0
+    for seed in range(40):
+        held = np.random.default_rng(seed).random((4, len(names))) < 0.6
+        blocks, pairs = shared_by(held, asked, least=least)
+
+        def fills(site: np.ndarray, block: int, held: np.ndarray = held) -> bool:
+            name = names[block].removeprefix("input:")
+            beside = [t for t, excluded in tasks.items() if held[:, t].sum() >= least and name not in excluded]
+            learns = name == "shared" or names[block].startswith("input:")
+            return bool(site[block]) and (not learns or any(site[t] for t in beside))
+
+        expected = [b for b in range(len(names)) if sum(fills(site, b) for site in held) >= least]
+        assert blocks == tuple(expected)
+        lacking += sum(held.sum(axis=0) >= least) - len(expected)
+        parts = [(code, divmod(code, len(names))) for code in asked.pairs]
+        both = [code for code, pair in parts if sum(all(s[b] for b in pair) for s in held) >= least]
+        assert pairs == tuple(code for code in both if set(divmod(code, len(names))) <= set(expected))
+    assert lacking > 0 or least == 1
 
 
 @pytest.mark.parametrize("key", ["site", "blocks", "levels"])

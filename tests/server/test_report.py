@@ -207,6 +207,28 @@ def test_rules_of_the_secure_sums_are_said(deployed: dict[str, Any]) -> None:
     assert "Up to 3 hospitals could have sided" in Parsed(page(deployed)).visible()
 
 
+def test_only_a_simulation_shows_single_hospitals_beside_secure_sums(small: dict[str, Any]) -> None:
+    words = "Only a simulation shows single hospitals' figures"
+    assert words not in Parsed(page(small)).visible()  # plain sums hide nothing
+    small["secure"] = True
+    assert words in Parsed(page(small)).visible()
+    small["sites"] = {}  # a deployed run knows none
+    assert words not in Parsed(page(small)).visible()
+
+
+def test_two_holders_of_a_task_are_told_that_each_learns_the_others_part(small: dict[str, Any]) -> None:
+    task = next(iter(small["tasks"].values()))
+    task["per_site"] = dict(list(task["per_site"].items())[:2])
+    one, other = task["per_site"]
+    words = f"Only {one} and {other} hold this task: each can work out the other's part"
+    for secure, f, said in ((True, 0, True), (True, 1, False), (False, 0, False)):
+        small |= {"secure": secure, "secure_aggregation": {"colluding_sites": f}}
+        assert (words in Parsed(page(small)).visible()) == said
+    small |= {"secure": True, "secure_aggregation": {"colluding_sites": 0}}
+    task["per_site"][other]["train_n"] = 0
+    assert words not in Parsed(page(small)).visible()
+
+
 def test_a_result_that_does_not_say_how_it_was_summed_claims_nothing(small: dict[str, Any]) -> None:
     del small["secure"]
     visible = Parsed(page(small)).visible()

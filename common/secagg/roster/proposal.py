@@ -160,7 +160,10 @@ def _committee_numbers(sites: int, colluding: int, missing: int | None) -> tuple
     d = max(0, most if missing is None else missing)
     size = min(sites, max(LEAST_COHORT, colluding + 2 * d + 1))
     if 2 * d >= size - colluding:
-        raise ConsiliumError(f"{d} missing committee members are too many for {sites} sites and f = {colluding}.")
+        raise ConsiliumError(
+            f"aggregation.absent_members = {d} is too many for {sites} sites of which {colluding} may collude: "
+            f"at most {(sites - colluding - 1) // 2} is allowed."
+        )
     return size, size - d
 
 

@@ -62,7 +62,9 @@ def check_proposal(
     _check_form(roster)
     _check_numbers(roster, least_cohort=least_cohort, least_colluding=least_colluding)
     number = 1 if previous is None else previous.number + 1
-    checks.require(roster.number == number, "roster_number", f"the roster has number {roster.number}, not {number}.")
+    older = ", so it is older than the one accepted here" if roster.number < number - 1 else ""
+    text = f"the roster has number {roster.number}, not {number}{older}."
+    checks.require(roster.number == number, "roster_number", text)
     before = b"" if previous is None else roster_hash(previous)
     checks.require(roster.previous == before, "roster_previous", "the roster does not follow the one accepted here.")
     own = keys_of(roster).get(site) == verify_key

@@ -33,13 +33,13 @@ PLAN = sha256(b"plan").digest()
 class Disk:
     """What a site's store holds, and nothing else survives a restart.
 
-    opened: (question, session, round, hash of the survivors) of answered Unmask.
+    opened: (question, subject, session, round, hash of the survivors) of answered Unmask.
     """
 
     session: bytes = b""
     round: bytes = b""
     report: bytes = b""
-    opened: set[tuple[bytes, bytes, int, bytes]] = field(default_factory=set)
+    opened: set[tuple[bytes, bytes, bytes, int, bytes]] = field(default_factory=set)
 
 
 @dataclass
@@ -120,7 +120,8 @@ class Site:
         after = committee.unmask(self.party, before, decode(Unmask, data), opened)
         self.disk.round = encode(after)
         asked = header.header_of(after)
-        self.disk.opened.add((header.question_key(asked), asked.session, after.number, after.survivors_hash))
+        keys = header.question_key(asked), header.subject_key(asked)
+        self.disk.opened.add((*keys, asked.session, after.number, after.survivors_hash))
         return self._says("shares", after, after.answer)
 
     @property
@@ -146,8 +147,11 @@ class Site:
         return self._opened(asked).with_others(survivors) > 0
 
     def _opened(self, asked: Header) -> header.Opened:
-        key = header.question_key(asked)
-        return header.Opened(tuple(survivors for question, *_, survivors in self.disk.opened if question == key))
+        rows, subject = self.disk.opened, header.subject_key(asked)
+        return header.Opened(
+            self.opened(header.question_key(asked)),
+            tuple(survivors for _, about, *_, survivors in rows if about == subject),
+        )
 
     def _asked(self, asked: Header, model: bytes) -> Question:
         return replace(self.question, training_round=asked.training_round, model=model)
