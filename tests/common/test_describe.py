@@ -24,7 +24,7 @@ def test_secure_sums_say_what_is_seen_and_whom_that_trusts(make_plan) -> None:
     text = _text(make_plan(aggregation={"secure": True}))
     assert "From each sum the coordinator learns that sum, and nothing else about a hospital's numbers" in text
     assert "sets that differ by one hospital tell that hospital's part" in text
-    assert "required in every sum there are no such sets: min_sites (here 3)" in text
+    assert "required in every sum there are none: min_sites (here 3)" in text
     assert "even if the coordinator lies, as long as no hospital sides with it" in text
     assert "A round needs 3 sites; a task or feature that fewer than 2 sites hold is left out." in text
     assert "A sum is not noise" in text and "only two hold one, each can work out the other's part" in text
