@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from common.errors import SumAborted
 from common.secagg import checks
+from common.secagg.agreement import disagreeing, each, pair_commitment
 from common.secagg.encoding import decode
 from common.secagg.field import is_element
 from common.secagg.fixedpoint import FixedPoint
@@ -111,7 +112,9 @@ class Sum:
 
         Raises SumAborted where too few are left for the sum, or for one of its blocks.
         """
-        unequal = self._without_unequal_pairs()
+        pairs = {name: signed.commitments.pairs for name, signed in self._reports.items()}
+        unequal = disagreeing(pairs, self.header.cohort)
+        self.keep_only(set(self._reports) - set(unequal))
         names, roster = self.survivors, self.roster
         if len(names) < roster.min_cohort:
             raise SumAborted(f"{len(names)} site(s) reported, the roster asks for {roster.min_cohort}", about=unequal)
@@ -155,7 +158,7 @@ class Sum:
         checks.require(valid, "shares_unsigned", f"{member}: the shares are not signed by that site.")
         complete = len(shares.own) == 32 * sites and len(shares.pairs) == 32 * sites * len(self._missing)
         checks.require(complete, "shares_incomplete", f"{member}: it sent too few or too many shares.")
-        elements = all(is_element(share) for part in (shares.own, shares.pairs) for share in _each(part))
+        elements = all(is_element(share) for part in (shares.own, shares.pairs) for share in each(part))
         checks.require(elements, "shares_malformed", f"{member}: a share is no element of the field.")
         self._shares[member] = shares
 
@@ -205,39 +208,16 @@ class Sum:
             secrets = reconstruct(points, bundles)
             owners = [(name,) for name in self.survivors] + [in_order(*pair) for pair in self._open_pairs]
             found = [commitment(seed, self.bound, *of) for seed, of in zip(secrets, owners, strict=True)]
-            wrong = ", ".join(sorted({name for name, a, b in zip(makers, found, expected, strict=True) if a != b}))
             if found == expected:
                 return secrets[: len(self.survivors)], secrets[len(self.survivors) :]
+            wrong = ", ".join(sorted({name for name, a, b in zip(makers, found, expected, strict=True) if a != b}))
         raise SumAborted(f"the shares do not give the seeds that {wrong} committed to")
 
     def _expected_commitments(self) -> list[bytes]:
         own = [self._reports[name].commitments.own for name in self.survivors]
-        return own + [self._pair_commitment(name, other) for name, other in self._open_pairs]
-
-    def _pair_commitment(self, name: str, other: str) -> bytes:
-        at = self.header.cohort.index(other) - (other > name)
-        return _each(self._reports[name].commitments.pairs)[at]
-
-    def _without_unequal_pairs(self) -> tuple[str, ...]:
-        """Takes out sites until every two reports agree on their pair seed; the one in most disagreements first."""
-        unequal: list[str] = []
-        while conflicts := self._conflicts():
-            most = max(conflicts.values())
-            worst = sorted(name for name, count in conflicts.items() if count == most)
-            for name in worst:
-                del self._reports[name], self._masked[name]
-            unequal += worst
-        return tuple(unequal)
-
-    def _conflicts(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        position = {name: index for index, name in enumerate(self.header.cohort)}
-        pairs = {name: _each(signed.commitments.pairs) for name, signed in self._reports.items()}
-        for name, other in combinations(self.survivors, 2):
-            at, back = position[other] - 1, position[name]  # name < other: its own place is skipped before `other`
-            if pairs[name][at] != pairs[other][back]:
-                counts[name], counts[other] = counts.get(name, 0) + 1, counts.get(other, 0) + 1
-        return counts
+        pairs = {name: self._reports[name].commitments.pairs for name in self.survivors}
+        cohort = self.header.cohort
+        return own + [pair_commitment(pairs[name], cohort, name, other) for name, other in self._open_pairs]
 
     def _survivors_for(self, member: str) -> Survivors:
         reports = tuple(self._digests[name] for name in self.survivors)
@@ -249,7 +229,3 @@ class Sum:
     @cached_property
     def _keys(self) -> dict[str, bytes]:
         return dict(zip(self.roster.sites, self.roster.keys, strict=True))
-
-
-def _each(joined: bytes) -> list[bytes]:
-    return [joined[at : at + 32] for at in range(0, len(joined), 32)]
