@@ -6,11 +6,11 @@ Order in every function: check, store, answer. What is answered twice is the sto
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import cast
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from client.store import Store, Vault
-from common.contribution import Contribution, Kind
+from common.contribution import Contribution, Contributions
 from common.errors import Refusal
 from common.plan import Plan
 from common.secagg import checks, committee, header, report, session
@@ -50,7 +50,10 @@ class SecureSite:
     party: Party
     vault: Vault
     random: Random = os.urandom
-    _layouts: dict[tuple[str, int], Contribution] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def contributions(self) -> Contributions:
+        return Contributions(self.plan)
 
     def open(self, data: bytes, levels: Sequence[float]) -> bytes:
         """OpenSession -> this site's SignedCard. levels: declared weight of each block."""
@@ -164,13 +167,10 @@ class SecureSite:
         return hashlib.sha256(f"consilium/1/rounding {words!r}".encode()).digest()
 
     def _asked(self, asked: Header) -> Contribution:
-        key = (asked.purpose, asked.stage)
-        if key not in self._layouts:
-            try:
-                self._layouts[key] = Contribution(self.plan, cast(Kind, asked.purpose), asked.stage)
-            except ValueError as error:
-                raise Refusal("malformed_message", f"{error}.") from None
-        return self._layouts[key]
+        try:
+            return self.contributions.of(asked.purpose, asked.stage)
+        except ValueError as error:
+            raise Refusal("malformed_message", f"{error}.") from None
 
 
 def _eighths(levels: Sequence[float]) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from client.keys import load_roster, load_signing_key
 from client.secure import Round, SecureSite
 from client.store import STORE, FileVault, Vault
 from client.trainer import TrainingSet
-from common.contribution import Contribution, Kind
+from common.contribution import Contribution, Contributions
 from common.errors import DataError, PlanError, Refusal
 from common.evaluation import Evaluation
 from common.files import read_plan
@@ -43,7 +42,6 @@ class Session:
     config: SiteConfig
     plan: Plan
     _encoded: dict[bytes, Tensor] = field(default_factory=dict)
-    _contributions: dict[tuple[str, int], Contribution] = field(default_factory=dict)
 
     @cached_property
     def log(self) -> logging.Logger:
@@ -128,15 +126,16 @@ class Session:
         party = Party(self.config.name, load_signing_key(self.config), accepted.roster, policy)
         return SecureSite(self.plan, party, self.vault)
 
+    @cached_property
+    def contributions(self) -> Contributions:
+        return Contributions(self.plan)
+
     def contribution(self, kind: str, stage: int) -> Contribution:
         """What a vector for this question holds. Raises Refusal `malformed_request` if the plan has none such."""
-        key = (kind, stage)
-        if key not in self._contributions:
-            try:
-                self._contributions[key] = Contribution(self.plan, cast(Kind, kind), stage)
-            except ValueError as error:
-                raise Refusal("malformed_request", f"{error}.") from None
-        return self._contributions[key]
+        try:
+            return self.contributions.of(kind, stage)
+        except ValueError as error:
+            raise Refusal("malformed_request", f"{error}.") from None
 
     def mask(self, begun: Round, narrow: NDArray[np.float32], wide: NDArray[np.float64]) -> bytes:
         """The report of a secure round, with zeros in every block that it leaves out or that this site did not declare.

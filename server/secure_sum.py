@@ -12,15 +12,15 @@ the same model. The model is as it was.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from common.contribution import Contribution, Kind
+from common.contribution import Contribution, Contributions
 from common.errors import Refusal, RunError, SumAborted, TooFewSites
 from common.plan import Plan
 from common.secagg.coordinator import Sum as Masked
@@ -49,7 +49,10 @@ class SecureSum:
     journal: Journal
     state: SecureState
     secure: bool = True
-    _layouts: dict[tuple[str, int], Contribution] = field(default_factory=dict)
+
+    @cached_property
+    def _contributions(self) -> Contributions:
+        return Contributions(self.plan)
 
     @property
     def _timeout_s(self) -> float:
@@ -60,7 +63,7 @@ class SecureSum:
         asked = _name(question)
         if (known := self.state.result(asked)) is not None:
             return known
-        contribution = self._layout(cast(Kind, question.kind), question.stage)
+        contribution = self._contributions.of(question.kind, question.stage)
         if contribution.narrow + contribution.wide != size:
             raise RunError(f"'{question.kind}': {size} entries expected, the plan's layout says otherwise.")
         failed: dict[str, str] = {}
@@ -92,11 +95,6 @@ class SecureSum:
             raise TooFewSites(f"{named(question)}: {reason}; the model is as it was, the run can be resumed.")
         answered = tuple(site for site in sorted(self.cohort.levels) if site not in failed)
         raise TooFewSites(too_few(question, answered, failed, min_sites))
-
-    def _layout(self, kind: Kind, stage: int) -> Contribution:
-        if (kind, stage) not in self._layouts:
-            self._layouts[kind, stage] = Contribution(self.plan, kind, stage)
-        return self._layouts[kind, stage]
 
     def _header(
         self, question: Question, contribution: Contribution, sites: tuple[str, ...], asked: bytes
@@ -137,7 +135,7 @@ class SecureSum:
     def _sum(self, question: Question, signed: SignedHeader, entries: NDArray[np.bool_], failed: dict[str, str]) -> Sum:
         roster, cohort = self.state.keys.roster, signed.header.cohort
         masked = Masked(
-            roster, self.state.cards, signed, self._layout(cast(Kind, question.kind), question.stage).companions
+            roster, self.state.cards, signed, self._contributions.of(question.kind, question.stage).companions
         )
         with_header = Question(
             question.kind, question.plan_hash, question.round, question.stage, question.vector, encode(signed)
