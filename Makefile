@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench results defaults torture install clean
+.PHONY: demo test lint bench results defaults privacy studies torture install clean
 
 DATA ?= ../shared/data
 
@@ -38,6 +38,11 @@ results: $(READY)
 
 defaults: $(READY)
 	$(BIN)/python -m experiments.defaults $(DATA)
+
+privacy: $(READY)
+	$(BIN)/python -m experiments.privacy_cost $(DATA)
+
+studies: results defaults privacy
 
 torture: $(READY)
 	$(BIN)/pytest -n 2 --dist loadgroup -m torture --junitxml=runs/torture/$(shell git rev-parse --short HEAD).xml tests

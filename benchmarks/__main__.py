@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import rounds, secagg, secagg_rounds, training
+from benchmarks import dp, rounds, secagg, secagg_rounds, training
 from benchmarks.measure import Ratio
 from common.files import write_atomic
 
-BENCHMARKS = {"training": training, "rounds": rounds, "secagg": secagg, "secagg_rounds": secagg_rounds}
+BENCHMARKS = {"training": training, "rounds": rounds, "secagg": secagg, "secagg_rounds": secagg_rounds, "dp": dp}
 _DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 _HEAD = """# Performance
 

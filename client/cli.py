@@ -7,13 +7,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from client import enrol_cli
+from client import approval_cli, at_rest_cli, enrol_cli, ledger_cli
 
 site_app = typer.Typer(help="Work at one hospital.", no_args_is_help=True)
 site_app.command("init")(enrol_cli.init)
 site_app.command("sign")(enrol_cli.sign)
 site_app.command("accept")(enrol_cli.accept)
 site_app.command("roster")(enrol_cli.show)
+site_app.command("review")(approval_cli.review)
+site_app.command("approve")(approval_cli.approve)
+site_app.command("pause")(approval_cli.pause)
+site_app.command("resume")(approval_cli.resume)
+site_app.command("ledger")(ledger_cli.ledger)
+site_app.add_typer(ledger_cli.receipts_app, name="receipts")
+site_app.command("model")(at_rest_cli.model)
 
 
 @site_app.command("check")
@@ -36,7 +43,7 @@ def check(
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model.safetensors.")],
+    model: Annotated[Path, typer.Argument(help="A model.safetensors, or the encrypted one in a site's folder.")],
     table: Annotated[Path, typer.Argument(help="Patients: CSV, Parquet, or a site.toml that maps columns and units.")],
     out: Annotated[Path, typer.Option("--out", help="Where to write the predictions, a CSV file.")],
     probabilities: Annotated[

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import tomli_w
-from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError
 
-from client.policy import SecureRules, SiteName
+from client.at_rest_key import AtRestRules
+from client.policy import POLICY_FILE, SIMULATED, SiteName, write_policy
+from client.site_data import FileName, SiteData
 from common.errors import PlanError
+from common.files import exists
 from common.plan.base import Section
 from common.plan.load import first_problem
 
 SITE_FILE = "site.toml"
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
-
-FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
-Files = Annotated[tuple[FileName, ...], Field(strict=False)]
+_PATHS = ("keys", "folder", "plan", "policy")
 
 
 class SiteRules(Section):
@@ -29,46 +30,11 @@ class SiteRules(Section):
         default="auto", description="Where to train: 'auto', 'cpu' or 'cuda:N'."
     )
     keys: FileName = Field(default="keys", description="Folder with this site's keys.")
+    policy: FileName = Field(default=POLICY_FILE, description="This hospital's own rules (docs/policy.md).")
     plan: FileName | None = Field(default=None, description="The federation.toml that this site has approved.")
     folder: FileName = Field(
         default=".", description="Folder for this site's own state; '.' is the folder that holds site.toml."
     )
-
-
-class SiteData(Section):
-    """`[data]`: the tables."""
-
-    files: Annotated[Files, Field(min_length=1)] = Field(
-        description="Tables of rows: CSV, CSV.gz or Parquet; the rows of several files are put together."
-    )
-    labels: Files = Field(
-        default=(),
-        description="Separate tables of labels, joined on the plan's row column, or on its patient column "
-        "where the plan has no row column.",
-    )
-    encoding: str = Field(default="utf-8", description="Character encoding of the CSV files, e.g. 'latin-1'.")
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(
-        default=",", description="Character between the values of a CSV file, e.g. ';'."
-    )
-
-    @field_validator("encoding")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        try:
-            "".encode(value)  # unlike codecs.lookup, this refuses codecs that are no text encodings
-        except (LookupError, ValueError):
-            raise ValueError(f"found {value!r}; allowed is a text encoding such as 'utf-8' or 'latin-1'") from None
-        return value
-
-    @field_validator("separator")
-    @classmethod
-    def _one_byte(cls, value: str) -> str:
-        if not value.isascii() or value in '"\r\n\0':
-            raise ValueError(
-                f"found {value!r}; allowed is one ASCII character such as ';' or a tab, "
-                "but no quotation mark, line break or null"
-            )
-        return value
 
 
 class SiteConfig(Section):
@@ -86,7 +52,7 @@ class SiteConfig(Section):
         description="Feature (or regression task, or its label) of the plan -> unit in this site's files, "
         "where it differs from the plan's.",
     )
-    secure: SecureRules = SecureRules()
+    at_rest: AtRestRules = AtRestRules()
     _source: Path = PrivateAttr(default=Path(SITE_FILE))
 
     @property
@@ -112,8 +78,18 @@ class SiteConfig(Section):
         return tuple(self._resolve(name) for name in self.data.labels)
 
     @property
+    def exclude_patients(self) -> Path | tuple[str, ...]:
+        """The file with the patients who object, or their identifiers themselves."""
+        named = self.data.exclude_patients
+        return self._resolve(named) if isinstance(named, str) else named
+
+    @property
     def keys(self) -> Path:
         return self._resolve(self.site.keys)
+
+    @property
+    def policy(self) -> Path:
+        return self._resolve(self.site.policy)
 
     @property
     def folder(self) -> Path:
@@ -142,6 +118,10 @@ def load_site(path: str | Path) -> SiteConfig:
         if is_table(source):
             return _bare(source)
         content = tomllib.loads(source.read_bytes().decode())
+        if "secure" in content:
+            raise PlanError(
+                f"{source}: [secure] belongs in {POLICY_FILE} beside this file now; docs/policy.md has all."
+            )
         return SiteConfig.model_validate(content)._at(source.absolute())
     except FileNotFoundError:
         if path.is_dir():
@@ -188,30 +168,38 @@ def find_sites(directory: str | Path) -> list[SiteConfig]:
 
 
 def virtual_site(config: SiteConfig, *, plan: str | Path | None) -> SiteConfig:
-    """`config` as a simulation uses it: the same data, but its own folder, keys and approved plan.
+    """`config` as a simulation uses it: the same data and policy, but its own folder, keys and approved plan.
 
     Where it is written with `write_site_toml`, that folder holds the state; the real site's stays untouched.
     """
-    approved = None if plan is None else str(Path(plan).absolute())
-    rules = SiteRules(name=config.name, device=config.site.device, plan=approved)
-    return config.model_copy(update={"site": rules})
+    rules: dict[str, Any] = {"name": config.name, "device": config.site.device}
+    if plan is not None:
+        rules["plan"] = str(Path(plan).absolute())
+    if not config.bare and exists(config.policy):
+        rules["policy"] = str(config.policy.absolute())
+    return config.model_copy(update={"site": SiteRules(**rules), "at_rest": AtRestRules()})
 
 
 def write_site_toml(config: SiteConfig, path: str | Path) -> SiteConfig:
     """Write `config` to `path` with absolute paths for what is set, and give it back as read from there.
 
-    `keys` and `folder` that are not set stay so: they then belong to the folder of the new file.
+    `keys`, `folder` and `policy` that are not set stay so: they then belong to the folder of the new file, which gets
+    the policy of a simulation where it has none.
     """
     path = Path(path).absolute()
     site = config.site.model_dump(exclude_none=True, exclude_unset=True)
-    site |= {key: str(config._resolve(site[key]).absolute()) for key in ("keys", "folder", "plan") if key in site}
+    site |= {key: str(config._resolve(site[key]).absolute()) for key in _PATHS if key in site}
     data = config.data.model_dump(exclude_unset=True)
     data["files"] = [str(file.absolute()) for file in config.files]
+    if isinstance(config.exclude_patients, Path):
+        data["exclude_patients"] = str(config.exclude_patients.absolute())
     if config.labels:
         data["labels"] = [str(file.absolute()) for file in config.labels]
     content: dict[str, Any] = {"site": site, "data": data}
-    secure = config.secure.model_dump(exclude_unset=True)
-    further = (("columns", config.columns), ("units", config.units), ("secure", secure))
+    at_rest = config.at_rest.model_dump(exclude_none=True)
+    if "key_file" in at_rest:
+        at_rest["key_file"] = str(config._resolve(at_rest["key_file"]).absolute())
+    further = (("columns", config.columns), ("units", config.units), ("at_rest", at_rest))
     content |= {key: value for key, value in further if value}
     partial = path.with_name(path.name + ".partial")
     try:
@@ -220,7 +208,10 @@ def write_site_toml(config: SiteConfig, path: str | Path) -> SiteConfig:
         partial.replace(path)
     except OSError as error:
         raise PlanError(f"{path}: cannot be written: {error.strerror}.") from None
-    return load_site(path)
+    written = load_site(path)
+    if "policy" not in site and not exists(written.policy):
+        write_policy(written.policy, SIMULATED)
+    return written
 
 
 def is_table(path: Path) -> bool:

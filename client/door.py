@@ -1,69 +1,90 @@
 """The one door out of a hospital. No other module of `client` builds a Flower reply.
 
-Order: policy -> round begins -> work -> clip -> masks -> own book -> reply. (Noise, ledger and signed receipts take
-their places here.) In a secure sum the store has the round before the work, and the masked bytes before they leave.
-Whatever goes wrong behind the door leaves as a code and a fixed sentence; the full story stays in the site's own log.
+Order: gate (brake, plan, approval, policy) -> secure round begins -> budget -> work -> clip -> ledger -> noise ->
+masks -> receipt -> reply. In a secure sum the store has the round before the work, and the masked bytes before they
+leave. Whatever goes wrong behind the door leaves as a code and a fixed sentence; the story stays in the site's own log.
 """
 
 import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from numpy.typing import NDArray
 
-from client.book import Entry
+from client import gate
+from client.bounds import Norms, bounded
+from client.own_log import story
+from client.receipts import Entry, Receipt
 from client.refusals import CODES
 from client.release import Acknowledgement, Answer, Declaration, Nothing, Release, Statistics, Update
-from client.request import PROTOCOL, Request
+from client.request import Request
 from client.secure import Round
 from client.session import LOGGER, Session, open_session
-from common.errors import ConsiliumError, DataError, NonFiniteUpdate, PlanError, Refusal
-from common.model import LEVELS
-from common.privacy import clip_by_norm, l2_norm
+from common.errors import DataError, NonFiniteUpdate, PlanError, Refusal
 
 Work = Callable[[Session, Request], Release]
 SUMMED = frozenset({"train", "evaluate", "query.survey"})
-LONGEST = 2.0**20  # a norm beyond says that training diverged; more of it would only crowd the sum
-Details = dict[str, float | str]
-_Sealed = tuple[RecordDict, bytes, Details]
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    """What is about to leave: its kind, body and bytes, the norms of an update, and the entry that pays for it."""
+
+    kind: str
+    body: RecordDict
+    content: bytes
+    norms: Norms = field(default_factory=dict)
+    entry: int | None = None
+    noise: str = "none"
 
 
 def answer(message: Message, context: Context, work: Work) -> Message:
-    """The reply to `message`: what `work` releases, after policy, clipping and an entry in the site's own book."""
+    """The reply to `message`: what `work` releases, after every rule of this site, with an entry and a receipt."""
     log = logging.getLogger(LOGGER)
+    asked: tuple[Session, Request] | None = None
     try:
         session = open_session(context)
         log = session.log
         request = Request.of(message)
-        _check_policy(session, request)
+        asked = session, request
+        gate.check(session, request)
         begun = begin(session, request)
         if begun is not None:
             request = replace(request, blocks=begun.signed.header.blocks)
         if begun is not None and begun.stored:
-            kind, (body, content, details) = "report_again", _bytes("report", begun.stored, {})
+            sealed = _again(session, request, begun)
         else:
+            entry = gate.entry(session, request)
+            gate.afford(session, entry)
             release = _worked(session, request, work, begun)
-            kind, (body, content, details) = release.kind, _seal(session, release, begun)
-        digest = hashlib.sha256(content).hexdigest()
-        entry = Entry(request.step, request.digest, kind, len(content), digest, details)
-        session.book.write(entry, durable=request.step.kind not in PROTOCOL)
-        return Message(body, reply_to=message)
+            sealed = _seal(session, release, begun, entry)
+        session.ledger.write_receipt(_receipt(session, request, sealed))
+        return Message(sealed.body, reply_to=message)
     except Exception as error:  # noqa: BLE001  the boundary: no exception may carry a patient's value out
-        return refuse(message, error, log)
+        return refuse(message, error, log, asked)
 
 
-def refuse(message: Message, error: Exception, log: logging.Logger) -> Message:
+def refuse(
+    message: Message, error: Exception, log: logging.Logger, asked: tuple[Session, Request] | None = None
+) -> Message:
     """A reply with nothing but a code and its fixed sentence; `error` goes to the site's own log."""
     code = _code(error)
     number, sentence = CODES[code]
-    expected = isinstance(error, ConsiliumError)
-    log.error("refused %s: %s: %s", message.metadata.message_type, code, error, exc_info=None if expected else error)
+    log.error("refused %s: %s: %s", message.metadata.message_type, code, story(error))
+    if asked is not None:
+        with suppress(Exception):  # where the ledger cannot be opened, the code is all that there is to say
+            session, request = asked
+            session.ledger.write_refusal(replace(_receipt(session, request, _NOTHING), code=code))
     about = f" Site: {error.about}" if isinstance(error, Refusal) and error.about else ""
     return Message(Error(code=number, reason=f"{code}: {sentence}{about}"), reply_to=message)
+
+
+_NOTHING = _Sealed("", RecordDict(), b"")
 
 
 def _code(error: Exception) -> str:
@@ -78,16 +99,6 @@ def _code(error: Exception) -> str:
             return "site_not_ready"
         case _:
             return "site_error"
-
-
-def _check_policy(session: Session, request: Request) -> None:
-    if request.step.plan_hash != session.plan.hash:
-        asked, approved = request.step.plan_hash[:16], session.plan.hash[:16]
-        raise Refusal("plan_not_approved", f"the coordinator asked for plan {asked}, this site approved {approved}.")
-    if request.protocol and not session.plan.aggregation.secure:
-        raise Refusal("malformed_request", "a message of secure aggregation, in a plan with plain sums.")
-    if request.step.kind not in PROTOCOL:
-        session.book.check(request.step, request.digest)
 
 
 def begin(session: Session, request: Request) -> Round | None:
@@ -122,61 +133,95 @@ def _worked(session: Session, request: Request, work: Work, begun: Round | None)
     except Exception as error:
         if begun is None:
             raise
-        session.log.error("nothing but zeros is sent: %s", error, exc_info=error)
+        session.log.error("nothing but zeros is sent: %s", story(error))
         return Nothing(request.step.kind)
 
 
-def _seal(session: Session, release: Release, begun: Round | None) -> _Sealed:
-    """The body that will leave, its bytes, and what the book says about it."""
-    details: Details
+def _again(session: Session, request: Request, begun: Round) -> _Sealed:
+    """The stored report, as it is. It is paid for: a site that stopped between the two pays now."""
+    entry = gate.entry(session, request)
+    number = _spend(session, entry, begun)
+    return replace(_bytes("report", begun.stored), kind="report_again", entry=number, noise=_noise(entry))
+
+
+def _seal(session: Session, release: Release, begun: Round | None, entry: Entry | None) -> _Sealed:
+    """The body that will leave and its bytes. Before values are made to leave, their entry is in the ledger."""
+    norms: Norms = {}
     match release:
-        case Declaration(site=site, levels=levels, card=card):
-            blocks, values = list(levels), [float(level) for level in levels.values()]
-            config = ConfigRecord({"site": site, "blocks": blocks, "levels": values, "card": card})
-            return RecordDict({"declaration": config}), json.dumps([site, blocks, values]).encode() + card, {}
-        case Answer(data=data):
-            return _bytes("answer", data, {})
-        case Acknowledgement():
-            return RecordDict({"received": ConfigRecord({"ok": True})}), b"", {}
+        case Answer(data=data, kind=kind):
+            return replace(_bytes("answer", data), kind=kind)
+        case Acknowledgement(kind=kind):
+            return _Sealed(kind, RecordDict({"received": ConfigRecord({"ok": True})}), b"")
+        case Declaration():
+            return replace(_declared(release), entry=_spend(session, entry, begun))
         case Nothing():
-            narrow, wide, details = np.zeros(0, dtype=np.float32), np.zeros(0), {"purpose": "nothing"}
-        case Statistics(values=values, purpose=purpose):
+            narrow, wide = np.zeros(0, dtype=np.float32), np.zeros(0)
+        case Statistics(values=values):
             narrow, wide = np.zeros(0, dtype=np.float32), values.astype(np.float64)
-            details = {"purpose": purpose}
+            if begun is None and entry is not None:
+                wide = session.noised(entry.step.kind, entry.step.stage, wide)
         case Update():
+            rules = session.plan
             try:
-                narrow, wide, details = _bounded(release, clip_norm=session.plan.aggregation.clip_norm)
+                narrow, wide, norms = bounded(
+                    release, clip_norm=rules.aggregation.clip_norm, show_norms=not rules.privacy.noise_in_sum
+                )
             except NonFiniteUpdate as error:
                 if begun is None:
                     raise
-                session.log.error("nothing but zeros is sent: %s", error)
-                return _seal(session, Nothing(release.kind), begun)
+                session.log.error("nothing but zeros is sent: %s", story(error))
+                return _seal(session, Nothing(release.kind), begun, entry)
+    number = _spend(session, entry, begun)
     if begun is not None:
-        return _bytes("report", session.mask(begun, narrow, wide), details)
-    if session.plan.aggregation.secure:
+        sealed = _bytes("report", session.mask(begun, narrow, wide))
+    elif session.plan.aggregation.secure:
         raise Refusal("site_error", "values were about to leave in the open, though the plan says secure.")
-    # In the open, tallies are as exact as an update: no count of a site comes near 2^24.
-    vector = np.concatenate([narrow, wide]).astype(np.float32) if len(narrow) else wide
-    return _vector(vector, details)
+    else:
+        # In the open, tallies are as exact as an update: no count of a site comes near 2^24.
+        sealed = _vector(np.concatenate([narrow, wide]).astype(np.float32) if len(narrow) else wide)
+    return replace(sealed, kind=release.kind, norms=norms, entry=number, noise=_noise(entry))
 
 
-def _bounded(update: Update, *, clip_norm: float) -> tuple[NDArray[np.float32], NDArray[np.float64], Details]:
-    """weights x clipped update, never longer than `clip_norm`; then [tallies ; norms]."""
-    if not np.isin(update.weights, LEVELS).all():
-        raise Refusal("site_error", "a weight is none of the declared levels.")
-    # In the update's own memory: with 10 M parameters a copy is 40 MB, and nobody reads the update after this.
-    weighted, before, after = clip_by_norm(update.delta, clip_norm=clip_norm, in_place=True)
-    weighted *= update.weights
-    wide = np.concatenate([update.tallies, [min(before, LONGEST), after, float(before > clip_norm), 1.0]])
-    return weighted, wide, {"norm_before_clip": before, "norm_after_clip": after, "norm_released": l2_norm(weighted)}
+def _spend(session: Session, entry: Entry | None, begun: Round | None) -> int | None:
+    if entry is None:
+        return None
+    return session.ledger.spend(entry, again=b"" if begun is None else begun.state.header_hash)
 
 
-def _bytes(name: str, data: bytes, details: Details) -> _Sealed:
+def _noise(entry: Entry | None) -> str:
+    return "none" if entry is None else gate.in_words(entry.spent)
+
+
+def _receipt(session: Session, request: Request, sealed: _Sealed) -> Receipt:
+    return Receipt(
+        recipient=session.plan.federation.name,
+        step=request.step,
+        request=request.digest,
+        release=sealed.kind,
+        bytes=len(sealed.content),
+        sha256=hashlib.sha256(sealed.content).hexdigest() if sealed.kind else "",
+        norm_before_clip=sealed.norms.get("norm_before_clip"),
+        norm_after_clip=sealed.norms.get("norm_after_clip"),
+        noise=sealed.noise,
+        secure=session.plan.aggregation.secure,
+        entry=sealed.entry,
+        details={key: value for key, value in sealed.norms.items() if key == "norm_released"},
+    )
+
+
+def _declared(release: Declaration) -> _Sealed:
+    blocks, values = list(release.levels), [float(level) for level in release.levels.values()]
+    config = ConfigRecord({"site": release.site, "blocks": blocks, "levels": values, "card": release.card})
+    content = json.dumps([release.site, blocks, values]).encode() + release.card
+    return _Sealed(release.kind, RecordDict({"declaration": config}), content)
+
+
+def _bytes(name: str, data: bytes) -> _Sealed:
     array = Array("uint8", (len(data),), "bytes", data)
-    return RecordDict({"arrays": ArrayRecord({name: array})}), data, details
+    return _Sealed(name, RecordDict({"arrays": ArrayRecord({name: array})}), data)
 
 
-def _vector(vector: NDArray[np.floating], details: Details) -> _Sealed:
+def _vector(vector: NDArray[np.floating]) -> _Sealed:
     if not np.isfinite(vector).all():
         raise NonFiniteUpdate("a vector that was about to leave holds NaN or infinite values.")
-    return RecordDict({"arrays": ArrayRecord({"vector": Array(vector)})}), vector.tobytes(), details
+    return _Sealed("vector", RecordDict({"arrays": ArrayRecord({"vector": Array(vector)})}), vector.tobytes())

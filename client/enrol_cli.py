@@ -25,10 +25,11 @@ def init(
     out: Annotated[Path | None, typer.Option("--out", help="Where to write the card (NAME.card.json).")] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Make a key that is to replace the present one.")] = False,
 ) -> None:
-    """Make this site's key and write its card for the coordinator; a key that exists is kept."""
+    """Make this site's key and write its card for the coordinator, and a policy to complete; what exists is kept."""
     import os
 
     from client import keys
+    from client.policy import write_template
     from common.files import check_target, exists, write_atomic
     from common.secagg.json_view import to_json
     from common.secagg.roster import EnrolCard, card_fingerprint
@@ -40,8 +41,12 @@ def init(
         keys.renew_keys(config, os.urandom)
     elif not exists(config.keys / keys.KEY):
         keys.make_keys(config, os.urandom)
+    if keys.protect_keys(config, os.urandom):
+        _print(f"The key in {config.keys} was not encrypted and is now; --renew replaces it, if others may have it.")
     card = keys.enrol_card(config)
     write_atomic(target, to_json(card))
+    if write_template(config.policy):
+        _print(f"{config.policy}: this hospital's own rules; complete it before anything else (docs/policy.md).")
     _print(
         f"The private key is in {config.keys} and never leaves this machine.",
         f"{target}: for the coordinator. It holds the public key only.",

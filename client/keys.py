@@ -1,6 +1,6 @@
 """A site's signing key and its memory of rosters, all in the folder `site.keys` of site.toml.
 
-signing.key     the private key, PEM, readable by its owner only; it never leaves this machine
+signing.key     the private key, PEM encrypted by at_rest.py, readable by its owner only; it never leaves this machine
 next.key        the same for the key that shall replace it, until a roster with that key is accepted
 approved.json   which roster the operator approved, and which one was signed: one for each number, also after a restart
 roster.json     the accepted roster with its signatures
@@ -11,15 +11,16 @@ import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from client.at_rest_key import make_vault_key
 from client.config import SiteConfig
+from client.key_file import protect_key, read_key, write_key
+from client.policy import load_policy
 from common.errors import ConsiliumError
-from common.files import exists, read_bytes, read_private, replace_file, write_atomic, write_private
+from common.files import exists, own_folder, read_bytes, replace_file, write_atomic
 from common.secagg import checks, roster
 from common.secagg.json_view import from_json, to_json
-from common.secagg.key_pem import key_from_pem, key_to_pem
 from common.secagg.messages import Roster, SignedRoster
 from common.secagg.primitives import Random, SigningKey
 
@@ -47,12 +48,22 @@ def make_keys(config: SiteConfig, random: Random) -> SigningKey:
         raise ConsiliumError(
             f"{folder}: belongs to a key that is not there; put {KEY} back, or move the folder aside for a new key."
         )
-    with contextlib.suppress(OSError):  # what writes into it says what is wrong
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_vault_key(config, random)
+    own_folder(folder)
     _keep(config, Approval())
     key = SigningKey.new(random)
-    write_private(folder / KEY, key_to_pem(key))
+    write_key(config, folder / KEY, key)
     return key
+
+
+def protect_keys(config: SiteConfig, random: Random) -> bool:
+    """Encrypt what a version before this one left in the open; whether there was anything.
+
+    The old bytes may stay on the disk, where `renew_keys` makes them worthless.
+    """
+    make_vault_key(config, random)
+    protected = [protect_key(config, path) for name in (KEY, NEXT) if exists(path := config.keys / name)]
+    return any(protected)
 
 
 def is_unused(config: SiteConfig) -> bool:
@@ -68,7 +79,7 @@ def renew_keys(config: SiteConfig, random: Random) -> SigningKey:
     if load_roster(config) is None:
         raise ConsiliumError(f"{config.keys}: no roster holds the present key yet, so there is nothing to renew.")
     key = SigningKey.new(random)
-    write_private(config.keys / NEXT, key_to_pem(key))
+    write_key(config, config.keys / NEXT, key)
     return key
 
 
@@ -76,7 +87,7 @@ def load_signing_key(config: SiteConfig) -> SigningKey:
     """This site's key. Raises ConsiliumError if it is absent, damaged, or if others may read its file."""
     if not exists(config.keys / KEY):
         raise ConsiliumError(f"{config.keys / KEY}: no such file; `consilium site init` makes the key.")
-    return _load(config.keys / KEY)
+    return read_key(config, config.keys / KEY)
 
 
 def enrol_card(config: SiteConfig) -> roster.EnrolCard:
@@ -160,7 +171,7 @@ def accept_roster(config: SiteConfig, signed: SignedRoster, *, previous: Roster 
                 approved=_approval(config).approved,
                 **_own_rules(config, signed.roster),
             )
-            write_atomic(config.keys / ROSTER, to_json(signed))
+            write_atomic(config.keys / ROSTER, to_json(signed), private=True)
         if new_key is not None and new_key.verify_key in signed.roster.keys:
             replace_file(config.keys / NEXT, config.keys / KEY)  # after a crash before this, accepting again does it
 
@@ -180,11 +191,12 @@ def _check_rival(memory: Approval, wanted: Roster) -> None:
 
 
 def _own_rules(config: SiteConfig, wanted: Roster) -> dict[str, Any]:
+    rules = load_policy(config.policy).secure
     return {
         "site": config.name,
         "verify_key": _own_key(config, wanted).verify_key,
-        "least_cohort": config.secure.min_cohort,
-        "least_colluding": config.secure.colluding_sites,
+        "least_cohort": rules.min_cohort,
+        "least_colluding": rules.colluding_sites,
     }
 
 
@@ -194,11 +206,7 @@ def _own_key(config: SiteConfig, wanted: Roster) -> SigningKey:
 
 
 def _next(config: SiteConfig) -> SigningKey | None:
-    return _load(config.keys / NEXT) if exists(config.keys / NEXT) else None
-
-
-def _load(path: Path) -> SigningKey:
-    return key_from_pem(read_private(path), source=str(path))
+    return read_key(config, config.keys / NEXT) if exists(config.keys / NEXT) else None
 
 
 def _approval(config: SiteConfig) -> Approval:
@@ -213,7 +221,7 @@ def _approval(config: SiteConfig) -> Approval:
 
 
 def _keep(config: SiteConfig, approval: Approval) -> None:
-    write_atomic(config.keys / APPROVED, to_json(approval))
+    write_atomic(config.keys / APPROVED, to_json(approval), private=True)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from client.config import load_site
+from client.at_rest import is_sealed
+from client.at_rest_key import vaulted
+from client.config import SITE_FILE, load_site
 from client.data.table import load_for_prediction
-from common.errors import DataError
-from common.files import read_bytes, write_atomic
+from common.errors import DataError, ModelFileError
+from common.files import exists, read_bytes, write_atomic
 from common.model import Layout, Network, encode
 from common.model_file import ModelFile
 from common.plan import Plan
@@ -20,9 +22,10 @@ from common.tally import sigmoid
 def predict_file(model: Path, table: Path, out: Path, *, probabilities: bool) -> int:
     """Write one row per row of `table` and one column per task to `out`; returns the number of rows.
 
-    Raises ModelFileError for the model and DataError or PlanError for the table.
+    model: a model file, or the encrypted one in a site's folder. Raises ModelFileError for the model, ConsiliumError
+    where it does not open, and DataError or PlanError for the table.
     """
-    loaded = ModelFile.from_bytes(read_bytes(model), source=str(model))
+    loaded = ModelFile.from_bytes(_model_bytes(model), source=str(model))
     site = load_site(table)
     for source in (model, site.source, *site.files, *site.labels):
         if out.resolve() == source.resolve():
@@ -35,6 +38,19 @@ def predict_file(model: Path, table: Path, out: Path, *, probabilities: bool) ->
     columns |= _columns(loaded.plan, scores, loaded.left_out, probabilities=probabilities)
     write_atomic(out, pd.DataFrame(columns).to_csv(index=False).encode())
     return len(scores)
+
+
+def _model_bytes(model: Path) -> bytes:
+    """An encrypted model is opened by the site whose folder it is in."""
+    data = read_bytes(model)
+    if not is_sealed(data):
+        return data
+    if not exists(model.parent / SITE_FILE):
+        raise ModelFileError(
+            f"{model}: is encrypted, and no {SITE_FILE} beside it names the key; "
+            "`consilium site model SITE --out FILE` takes it out."
+        )
+    return vaulted(load_site(model.parent)).read(model)
 
 
 def predict_scores(model: ModelFile, features: np.ndarray) -> np.ndarray:

@@ -39,10 +39,12 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 
 from client.app import app
 from client.door import answer
+from client.own_log import story
 from client.release import Release
 from client.request import Request
 from client.session import Session
-from common.errors import Refusal
+from client.start import check_start, site_of
+from common.errors import ConsiliumError, Refusal
 
 POLL_S, MESSAGE_S, STOP_S = 0.1, 10.0, 10.0
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
@@ -80,9 +82,9 @@ class Runner:
             approved = bundle.hash_str == self._approved
             push_message(client, app(message, context) if approved else answer(message, context, _refuse), context)
             push_task_output(client, context, SubStatus.COMPLETED, "")
-        except Exception:  # noqa: BLE001  one task may fail, the next one is served
+        except Exception as error:  # noqa: BLE001  one task may fail, the next one is served
             # Its heartbeat ends, whereupon the SuperNode tells the coordinator that the task was lost, and no more.
-            _log.exception("a task was not served")
+            _log.error("a task was not served: %s", story(error))
         finally:
             heartbeat.stop()
             client.close()
@@ -161,6 +163,11 @@ def main() -> int:
     parser.add_argument("--app", type=Path, required=True, help="The stub app that this site approves.")
     parser.add_argument("supernode", nargs="*", help="After --: arguments for flower-supernode.")
     arguments = parser.parse_args()
+    try:
+        check_start(site_of(arguments.supernode))
+    except ConsiliumError as error:
+        print(f"This site does not start: {error}", file=sys.stderr)
+        return 1
     return run(arguments.app, arguments.supernode)
 
 

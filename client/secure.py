@@ -9,18 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from client.store import Store, Vault
 from common.contribution import Contribution, Contributions
 from common.errors import Refusal
 from common.plan import Plan
+from common.privacy.noise import discrete_gaussian
+from common.privacy.shares import fixed_point, noise_steps
 from common.secagg import checks, committee, header, report, session
 from common.secagg.encoding import decode, encode
-from common.secagg.fixedpoint import FixedPoint
 from common.secagg.messages import CloseSession, CrossCheck, Header, OpenSession, SessionCards, SignedHeader, Unmask
 from common.secagg.primitives import Random
 from common.secagg.session import Party
 
 EIGHTHS = 8
+_BLOCK = 1 << 18  # entries of which the noise is drawn at a time: its working arrays stay small
 MOST_SESSIONS = 1000
 
 
@@ -143,8 +148,11 @@ class SecureSite:
             raise
 
     def question(self, contribution: Contribution, training_round: int, model: bytes) -> header.Question:
-        """What the approved plan says about a question; the fixed point follows from the roster's size."""
-        fixed = FixedPoint.fit(clip_norm=self.plan.aggregation.clip_norm, sites=len(self.party.roster.sites))
+        """What the approved plan says about a question; the fixed point follows from the roster's size.
+
+        Raises PlanError where the plan's noise has no room in it.
+        """
+        fixed = fixed_point(contribution, sites=len(self.party.roster.sites))
         return header.Question(
             bytes.fromhex(self.plan.hash),
             contribution.kind,
@@ -156,6 +164,7 @@ class SecureSite:
             fixed.clip_norm,
             fixed.narrow_scale,
             fixed.wide_scale,
+            noise_steps(contribution, fixed),
             contribution.companions,
             model,
         )
@@ -165,6 +174,24 @@ class SecureSite:
         asked = begun.signed.header
         words = (self.plan.seeds.training, self.party.site, asked.purpose, asked.training_round, asked.stage)
         return hashlib.sha256(f"consilium/1/rounding {words!r}".encode()).digest()
+
+    def noise(self, begun: Round, random: Random | None = None) -> NDArray[np.int32] | NDArray[np.int64] | None:
+        """This site's share of the noise in a round's sum, in steps, for `report.Contribution`; None for none.
+
+        Every entry that takes part in the round has it, also where this site adds nothing else. Each call draws anew:
+        it is for one report, which is stored and sent again as it is. random: without it, this site's own.
+        """
+        asked = begun.signed.header
+        if asked.noise == 0:
+            return None
+        whole = self.contributions.of(asked.purpose, asked.stage).entries_of(asked.blocks, asked.pairs)
+        taking_part = whole[: asked.narrow] if asked.narrow else whole
+        result = np.zeros(len(taking_part), dtype=np.int32 if asked.narrow else np.int64)
+        for start in range(0, len(result), _BLOCK):
+            chosen = taking_part[start : start + _BLOCK]
+            drawn = discrete_gaussian(int(chosen.sum()), sigma=asked.noise, random=random or self.random)
+            result[start : start + _BLOCK][chosen] = drawn.astype(result.dtype)  # modulo the ring
+        return result
 
     def _asked(self, asked: Header) -> Contribution:
         try:

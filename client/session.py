@@ -1,47 +1,48 @@
 """A site at work: its settings, the plan it approved, its data on its device; warm between messages."""
 
 import logging
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from flwr.app import Context
 from numpy.typing import NDArray
-from torch import Tensor
 
-from client.book import Book
+from client.approval import approval_path, check_approval
+from client.at_rest import Vaulted
+from client.at_rest_key import vaulted
 from client.config import SiteConfig, find_sites, load_site
-from client.data.table import SiteTable, load_table
-from client.device import pick_device
 from client.keys import load_roster, load_signing_key
+from client.ledger import LEDGER, Ledger
+from client.own_log import OwnFormatter
+from client.policy import Policy, load_policy
+from client.randomness import Randomness, SystemRandomness
 from client.secure import Round, SecureSite
+from client.site_rows import TRAIN, SiteRows
 from client.store import STORE, FileVault, Vault
-from client.trainer import TrainingSet
 from common.contribution import Contribution, Contributions
 from common.errors import DataError, PlanError, Refusal
-from common.evaluation import Evaluation
-from common.files import read_plan
-from common.model import Layout, Network, Normaliser, encode, weight_level
-from common.plan import Plan
-from common.scores import exact_metrics
+from common.files import exists, own_folder, read_plan
+from common.model import Layout, Network
+from common.privacy.mechanism import Mechanism, mechanism
+from common.privacy.noise import discrete_gaussian
+from common.privacy.shares import fixed_point, noise_share
 from common.secagg import report
 from common.secagg.fixedpoint import MOST
-from common.secagg.session import Party, Policy
+from common.secagg.primitives import SigningKey
+from common.secagg.session import Party
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
 LOGGER = "consilium.site"
-_LEAST_PATIENTS = 5  # a sum over fewer training patients is too close to a row
 
 
 @dataclass
-class Session:
-    """One site under one approved plan."""
+class Session(SiteRows):
+    """One site under one approved plan. virtual: its ledger need not outlast a power cut."""
 
-    config: SiteConfig
-    plan: Plan
-    _encoded: dict[bytes, Tensor] = field(default_factory=dict)
+    virtual: bool = False
+    _approved: tuple[int, int] | None = None
 
     @cached_property
     def log(self) -> logging.Logger:
@@ -52,78 +53,82 @@ class Session:
             logger.addHandler(_handler(self.config.folder / "site.log"))
         return logger
 
-    @cached_property
-    def book(self) -> Book:
-        return Book(self.config.folder)
-
     def close(self) -> None:
-        """Let go of the log file."""
-        for handler in list(self.log.handlers):
-            self.log.removeHandler(handler)
-            handler.close()
-
-    @cached_property
-    def table(self) -> SiteTable:
-        return load_table(self.config, self.plan)
-
-    @cached_property
-    def device(self) -> torch.device:
-        return pick_device(self.config.site.device)
+        """Let go of the ledger and the log file."""
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+        if "log" in self.__dict__:
+            for handler in list(self.log.handlers):
+                self.log.removeHandler(handler)
+                handler.close()
 
     @cached_property
     def network(self) -> Network:
         return Network(Layout(self.plan), self.device)
 
-    def rows(self, part: int) -> np.ndarray:
-        """Indices of the rows of one set; validation falls back to training rows where the plan keeps none apart."""
-        if part == VALIDATION and not (self.table.split == VALIDATION).any():
-            part = TRAIN
-        return np.flatnonzero(self.table.split == part)
-
     def require_patients(self) -> None:
         """Raises Refusal `too_few_patients` where a sum over the training rows would be close to a single row."""
-        patients = len(set(self.table.patients[self.rows(TRAIN)]))
-        if patients < _LEAST_PATIENTS:
-            raise Refusal("too_few_patients", f"{patients} training patients; a sum needs {_LEAST_PATIENTS}.")
+        patients, least = len(set(self.table.patients[self.rows(TRAIN)])), self.policy.limits.min_patients
+        if patients < least:
+            raise Refusal("too_few_patients", f"{patients} training patients; this site's policy asks for {least}.")
 
-    def inputs(self, normaliser: Normaliser) -> Tensor:
-        """(rows, inputs) of the whole table on the device; made once per normaliser."""
-        key = normaliser.to_vector().tobytes()
-        if key not in self._encoded:
-            self._encoded.clear()
-            features = torch.from_numpy(self.table.features).to(self.device)
-            self._encoded[key] = encode(features, normaliser, self.plan)
-        return self._encoded[key]
+    @cached_property
+    def policy(self) -> Policy:
+        """What this site allows, whatever the plan says."""
+        return load_policy(self.config.policy)
 
-    def labels(self, normaliser: Normaliser) -> np.ndarray:
-        """(rows, T) float32; tasks that were left out count as unlabelled."""
-        return np.where(normaliser.task_available > 0, self.table.labels, np.float32(np.nan)).astype(np.float32)
+    @cached_property
+    def randomness(self) -> Randomness:
+        """The operating system's; a simulation puts a seeded one here."""
+        return SystemRandomness()
 
-    def training_set(self, normaliser: Normaliser) -> TrainingSet:
-        """Training rows with at least one label. Raises Refusal `nothing_to_train` if there is none."""
-        labels = self.labels(normaliser)
-        chosen = self.rows(TRAIN)
-        chosen = chosen[~np.isnan(labels[chosen]).all(axis=1)]
-        if len(chosen) == 0:
-            raise Refusal("nothing_to_train", "no training row has a label of a task that takes part.")
-        index = torch.from_numpy(chosen).to(self.device)
-        return TrainingSet(self.inputs(normaliser)[index], torch.from_numpy(labels).to(self.device)[index])
+    @cached_property
+    def mechanism(self) -> Mechanism:
+        """The noise of this plan at this site, which depends on the number of its training patients."""
+        if not self.plan.privacy.per_patient or self.plan.privacy.noise == "shared":
+            return mechanism(self.plan)
+        train = self.rows(TRAIN)
+        labelled = train[~np.isnan(self.table.labels[train]).all(axis=1)]
+        if len(labelled) == 0:
+            raise Refusal("nothing_to_train", "no training row has a label.")
+        return mechanism(self.plan, patients=len(set(self.table.patients[labelled])))
+
+    def check_approval(self) -> None:
+        """Raises Refusal unless the operator has approved this plan. Read again only when the file is another one."""
+        path = approval_path(self.config, self.plan.hash)
+        now = (path.stat().st_ino, path.stat().st_mtime_ns) if exists(path) else None
+        if now is None or now != self._approved:
+            check_approval(self.config, self.plan)
+            self._approved = now
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The site's books; one process at a time has them."""
+        return Ledger(self.config.folder / LEDGER, self.signing_key, durable=not self.virtual, alone=not self.virtual)
+
+    @cached_property
+    def signing_key(self) -> SigningKey:
+        return load_signing_key(self.config)
 
     @cached_property
     def vault(self) -> Vault:
         """Where secure aggregation keeps what must survive; a simulation puts a store in memory here."""
-        return FileVault(self.config.keys / STORE)
+        return FileVault(self.config.keys / STORE, self.vaulted)
+
+    @cached_property
+    def vaulted(self) -> Vaulted:
+        """Seals and opens what this site keeps encrypted on its disk."""
+        return vaulted(self.config)
 
     @cached_property
     def secure(self) -> SecureSite:
         """This site's part in secure sums. Raises PlanError where it has no key or has accepted no roster."""
-        rules, accepted = self.config.secure, load_roster(self.config)
+        rules, accepted = self.policy.secure, load_roster(self.config)
         if accepted is None:
             raise PlanError(f"{self.config.keys}: no roster was accepted; `consilium site accept` keeps one.")
         # The plan that was approved here is a promise about the number of sites, not the coordinator's own rule.
-        least = max(rules.min_cohort, self.plan.aggregation.least_sites)
-        policy = Policy(**rules.model_dump() | {"min_cohort": least})
-        party = Party(self.config.name, load_signing_key(self.config), accepted.roster, policy)
+        policy = rules.in_sums(self.plan.aggregation.least_sites)
+        party = Party(self.config.name, self.signing_key, accepted.roster, policy)
         return SecureSite(self.plan, party, self.vault)
 
     @cached_property
@@ -152,34 +157,20 @@ class Session:
         narrow *= taking_part[: len(narrow)]
         kept = np.where(taking_part[len(narrow) :], wide, 0.0)
         del taking_part  # a quarter of a copy
-        return self.secure.report(begun, report.Contribution(narrow, kept, self.secure.coins(begun)))
+        source = self.randomness.source("noise", self.plan.hash, asked.purpose, asked.training_round, asked.stage)
+        noise = self.secure.noise(begun, source)
+        return self.secure.report(begun, report.Contribution(narrow, kept, self.secure.coins(begun), noise))
 
-    @cached_property
-    def levels(self) -> dict[str, float]:
-        """Declared weight level of each block, from rounded square roots of row counts."""
-        cap = self.plan.aggregation.weight_row_cap
-        train = self.rows(TRAIN)
-        labelled = ~np.isnan(self.table.labels[train])
-        observed = ~np.isnan(self.table.features[train])
-        counts = [int(labelled.any(axis=1).sum()), *labelled.sum(axis=0).tolist()]
-        for feature, rows in zip(self.plan.features, observed.T, strict=True):
-            sees = [feature.name not in task.exclude for task in self.plan.tasks]
-            learns = (rows & labelled[:, sees].any(axis=1)).any()  # else every gradient of its columns is zero here
-            counts.append(int(rows.sum()) if learns else 0)
-        names = Layout(self.plan).block_names
-        levels = [weight_level(count, row_cap=cap) for count in counts]
-        levels += [float(counted) for counted in self._counted(labelled.sum(axis=0))]
-        return dict(zip(names, levels, strict=True))
-
-    def _counted(self, train_rows: NDArray[np.int64]) -> list[bool]:
-        """For each task whether this site's own metrics enter the per-site mean: its test labels alone decide."""
-        judge = Evaluation(self.plan, self.plan.evaluation.histogram_bins, True)
-        labels = self.table.labels[self.rows(TEST)]
-        result = []
-        for index, task in enumerate(self.plan.tasks):
-            scores = np.zeros((len(labels), task.outputs), dtype=np.float32)
-            result.append(judge.counted(exact_metrics(scores, labels[:, index], task), int(train_rows[index])))
-        return result
+    def noised(self, kind: str, stage: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Statistics that leave in the open, on a grid of 2^-20, with all the noise that the plan asks of a site."""
+        contribution = self.contribution(kind, stage)
+        share = noise_share(contribution)
+        if share is None:
+            return values
+        scale = fixed_point(contribution, sites=1).wide_scale
+        source = self.randomness.source("noise", self.plan.hash, kind, stage)
+        drawn = discrete_gaussian(len(values), sigma=share.steps(scale), random=source)
+        return (np.rint(np.clip(np.nan_to_num(values), -MOST, MOST) * scale) + drawn) / scale
 
 
 _sessions: dict[tuple[str, str], Session] = {}
@@ -192,19 +183,22 @@ def open_session(context: Context) -> Session:
     names a folder of sites and `partition-id` counts them; a real node never reads that key.
     Raises PlanError if the site's settings or its approved plan cannot be read.
     """
-    config = _site_of(context)
+    config, virtual = _site_of(context)
     if config.plan is None:
         raise PlanError(f"{config.source}: key 'site.plan' is missing; it names the federation.toml approved here.")
     plan = read_plan(config.plan)
     key = (str(config.folder), plan.hash)
     if key not in _sessions:
-        keep_session(Session(config, plan))
+        keep_session(Session(config, plan, virtual))
     return _sessions[key]
 
 
 def keep_session(session: Session) -> None:
     """Have `session` answer for its site from now on: a simulation hands over the tables that it has checked."""
-    session.config.folder.mkdir(parents=True, exist_ok=True)
+    own_folder(session.config.folder)
+    folder = str(session.config.folder)
+    for key in [key for key in _sessions if key[0] == folder]:
+        _sessions.pop(key).close()  # a site works under one plan at a time, and one session holds its ledger
     _sessions[str(session.config.folder), session.plan.hash] = session
 
 
@@ -215,9 +209,10 @@ def close_sessions() -> None:
     _sessions.clear()
 
 
-def _site_of(context: Context) -> SiteConfig:
+def _site_of(context: Context) -> tuple[SiteConfig, bool]:
+    """The site's settings, and whether it is a virtual one of a simulation engine."""
     if "site-config" in context.node_config:
-        return load_site(Path(str(context.node_config["site-config"])))
+        return load_site(Path(str(context.node_config["site-config"]))), False
     if "partition-id" in context.node_config and "sites" in context.run_config:
         sites = find_sites(Path(str(context.run_config["sites"])))
         number = int(context.node_config["partition-id"])
@@ -225,13 +220,23 @@ def _site_of(context: Context) -> SiteConfig:
             raise DataError(
                 f"{context.run_config['sites']}: {len(sites)} sites, but the engine asks for number {number}."
             )
-        return sites[number]
+        return sites[number], True
     raise PlanError("node config 'site-config' is missing; it names this site's site.toml.")
 
 
+class _OwnFile(logging.FileHandler):
+    """A log file. Where it cannot be written, Python would show the line and the error behind it on the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        print(f"{self.baseFilename}: a line of this log could not be written.", file=sys.stderr)
+
+
 def _handler(path: Path) -> logging.Handler:
-    """Errors in full stay in this file, which only the site's own user reads."""
-    path.touch(mode=0o600)
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    """Errors in full stay in this file, which only the site's own user reads. Raises Refusal `cannot_record`."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise Refusal("cannot_record", f"{path}: cannot be written: {error.strerror or error}.") from None
+    handler = _OwnFile(path, encoding="utf-8", delay=True)
+    handler.setFormatter(OwnFormatter())
     return handler

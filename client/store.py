@@ -14,18 +14,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.errors import Refusal
+from client.at_rest import KEY_SIZE, OVERHEAD, Data, Vaulted, VaultKey
+from client.place import Place
+from common.errors import ConsiliumError, Refusal
+from common.files import own_file
 from common.secagg.encoding import decode, encode
 from common.secagg.header import Opened, RoundState
 from common.secagg.session import SessionState
 
 STORE = "secure.sqlite"
+FORMAT = 1  # of the columns state, round and report: encrypted
 KEEP_S = 30 * 24 * 3600.0
 _BUSY_S, _POLL_S = 30.0, 0.01
 _TABLES = """
 CREATE TABLE IF NOT EXISTS place (mark TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS session (
-    name BLOB PRIMARY KEY, opened_s REAL NOT NULL, state BLOB NOT NULL, round BLOB NOT NULL, report BLOB);
+    name BLOB PRIMARY KEY, opened_s REAL NOT NULL, state BLOB NOT NULL, round BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS report (name BLOB PRIMARY KEY, sealed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS erased (name BLOB PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS opened (
     question BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL, subject BLOB NOT NULL,
@@ -34,44 +39,15 @@ CREATE TABLE IF NOT EXISTS opened (
 """
 
 
-class Place:
-    """Ties a store to its place: with every write an empty file beside it is replaced by another.
-
-    The store holds that file's name and the time at which the file system made it, which no program can set. One put
-    back alone misses its file, which is gone; a folder put back holds it with a later time. An inode would not do: the
-    next file often has the same. The image of a whole disk is not noticed.
-    """
-
-    def __init__(self, store: Path) -> None:
-        self._folder, self._prefix = store.parent, f"{store.name}.place-"
-
-    def next(self) -> str:
-        """Make a file; its mark goes into the store with what is written. Raises OSError."""
-        path = self._folder / f"{self._prefix}{os.urandom(8).hex()}"
-        path.touch(mode=0o600, exist_ok=False)
-        return f"{path.name} {path.stat().st_ctime_ns}"
-
-    def holds(self, mark: str) -> bool:
-        """Whether the file of `mark` is still there, untouched."""
-        name, _, made = mark.partition(" ")
-        path = self._folder / name
-        return name.startswith(self._prefix) and path.exists() and made == str(path.stat().st_ctime_ns)
-
-    def leave_only(self, mark: str) -> None:
-        """Remove the files of earlier writes, and of one that was cut off."""
-        for path in self._folder.glob(f"{self._prefix}*"):
-            if path.name != mark.partition(" ")[0]:
-                path.unlink()
-
-
 class Store:
     """An open store. Every method that writes is one transaction that is on the disk when it returns.
 
+    vaulted: encrypts a session's state, round and report, so that a copy of the file tells no key, seed or mask.
     place: None for a store in memory.
     """
 
-    def __init__(self, connection: sqlite3.Connection, place: Place | None = None) -> None:
-        self._database, self._place = connection, place
+    def __init__(self, connection: sqlite3.Connection, vaulted: Vaulted, place: Place | None = None) -> None:
+        self._database, self._vaulted, self._place = connection, vaulted, place
 
     def session(self, name: bytes) -> tuple[SessionState, RoundState]:
         """Raises Refusal `session_unknown` for one that was never opened here, `session_erased` for one that ended."""
@@ -79,8 +55,9 @@ class Store:
         if row is None:
             erased = self._database.execute("SELECT 1 FROM erased WHERE name = ?", (name,)).fetchone()
             raise Refusal("session_erased" if erased else "session_unknown", "this session is not open here.")
+        state, after = self._open(row[0], "state", name), self._open(row[1], "round", name)
         try:
-            return decode(SessionState, row[0]), decode(RoundState, row[1])
+            return decode(SessionState, state), decode(RoundState, after)
         except Refusal as damage:
             raise Refusal("cannot_record", f"the store of secure aggregation is damaged: {damage}") from None
 
@@ -95,8 +72,8 @@ class Store:
 
     def report(self, name: bytes) -> bytes:
         """The stored report of the session's last round; empty where there is none."""
-        row = self._database.execute("SELECT report FROM session WHERE name = ?", (name,)).fetchone()
-        return row[0] or b"" if row else b""
+        row = self._database.execute("SELECT sealed FROM report WHERE name = ?", (name,)).fetchone()
+        return self._open(row[0], "report", name) if row else b""
 
     def opened(self, question: bytes, subject: bytes) -> Opened:
         """The rounds of any session in which this site has answered Unmask for a question, and for its subject."""
@@ -107,7 +84,8 @@ class Store:
     def keep_session(self, state: SessionState) -> None:
         """Store a session, or its cards when they have arrived."""
         with self._writing():
-            values = (state.request.session, time.time(), encode(state), encode(RoundState()))
+            name = state.request.session
+            values = (name, time.time(), self._seal(state, "state", name), self._seal(RoundState(), "round", name))
             self._database.execute(
                 "INSERT INTO session (name, opened_s, state, round) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET state = excluded.state",
@@ -120,21 +98,24 @@ class Store:
         A state without a report belongs to a new round; the report of the one before is erased with it.
         """
         with self._writing():
-            self._database.execute("UPDATE session SET round = ? WHERE name = ?", (encode(state), name))
+            self._keep_round(name, state)
             if report is not None or not state.report:
-                self._database.execute("UPDATE session SET report = ? WHERE name = ?", (report, name))
+                self._database.execute("DELETE FROM report WHERE name = ?", (name,))
+            if report is not None:
+                self._keep_report(name, report)
 
     def keep_opened(self, name: bytes, state: RoundState, question: bytes, subject: bytes) -> None:
         """Store, before the shares leave, that a sum of `question` is being opened."""
         with self._writing():
             values = (question, name, state.number, subject, state.survivors_hash)
             self._database.execute("INSERT OR IGNORE INTO opened VALUES (?, ?, ?, ?, ?)", values)
-            self._database.execute("UPDATE session SET round = ? WHERE name = ?", (encode(state), name))
+            self._keep_round(name, state)
 
     def erase(self, name: bytes) -> None:
         """End a session: its keys and its report are gone, its name stays taken."""
         with self._writing():
             self._database.execute("DELETE FROM session WHERE name = ?", (name,))
+            self._database.execute("DELETE FROM report WHERE name = ?", (name,))
             self._database.execute("INSERT OR IGNORE INTO erased (name) VALUES (?)", (name,))
         with suppress(sqlite3.Error):
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -154,6 +135,29 @@ class Store:
                 self._database.execute("INSERT INTO place (mark) VALUES ('')")
         elif self._place is not None and not self._place.holds(row[0]):
             self.erase_old(older_than_s=-math.inf)
+        if self._database.execute("PRAGMA user_version").fetchone() != (FORMAT,):
+            self.erase_old(older_than_s=-math.inf)  # of a version that did not encrypt
+            self._database.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _keep_round(self, name: bytes, state: RoundState) -> None:
+        self._database.execute("UPDATE session SET round = ? WHERE name = ?", (self._seal(state, "round", name), name))
+
+    def _keep_report(self, name: bytes, report: Data) -> None:
+        """A piece at a time, in a table of its own: at 10 M parameters a copy, or a row written again, is 40 MB."""
+        values = (name, len(report) + OVERHEAD)
+        row = self._database.execute("INSERT INTO report (name, sealed) VALUES (?, zeroblob(?))", values).lastrowid
+        with self._database.blobopen("report", "sealed", row or 0) as blob:
+            for piece in self._vaulted.pieces(report, STORE, f"report {name.hex()}"):
+                blob.write(piece)
+
+    def _seal(self, state: SessionState | RoundState, column: str, name: bytes) -> bytes:
+        return self._vaulted.seal(encode(state), STORE, f"{column} {name.hex()}")
+
+    def _open(self, sealed: bytes, column: str, name: bytes) -> bytes:
+        try:
+            return self._vaulted.open(sealed, STORE, f"{column} {name.hex()}", source=f"{STORE}, {column} of a session")
+        except ConsiliumError as error:
+            raise Refusal("vault_unreadable", str(error)) from None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -172,7 +176,8 @@ class MemoryVault:
     """A virtual site's store, which lives as long as its process: a simulation that resumes opens a new session."""
 
     def __init__(self) -> None:
-        self._store = Store(_prepared(sqlite3.connect(":memory:", check_same_thread=False)))
+        key = Vaulted(VaultKey(os.urandom(KEY_SIZE)), "memory")  # gone with the process, as the store is
+        self._store = Store(_prepared(sqlite3.connect(":memory:", check_same_thread=False)), key)
         self._store.settle()
 
     @contextmanager
@@ -183,19 +188,21 @@ class MemoryVault:
 class FileVault:
     """A site's store on its own disk. One message at a time has it; another process has to wait, or is refused."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, vaulted: Vaulted) -> None:
+        self._path, self._vaulted = path, vaulted
 
     @contextmanager
     def open(self) -> Iterator[Store]:
         """Raises Refusal `store_locked` or `cannot_record`."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.touch(mode=0o600)
+            own_file(self._path)
+        except ConsiliumError as error:
+            raise Refusal("cannot_record", str(error)) from None
+        try:
             with _alone(self._path.parent):
                 connection = sqlite3.connect(self._path, timeout=_BUSY_S)
                 try:  # whatever happens, the connection is closed: it holds the lock
-                    store = Store(_prepared(connection), Place(self._path))
+                    store = Store(_prepared(connection), self._vaulted, Place(self._path))
                     store.settle()
                     store.erase_old(older_than_s=KEEP_S)
                     yield store

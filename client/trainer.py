@@ -14,6 +14,8 @@ from torch import Tensor
 
 from common.losses import MultiTaskLoss, task_weights
 from common.model import Network, Normaliser
+from common.penalty import l2_penalty
+from common.plan import Training
 
 Float32 = NDArray[np.float32]
 
@@ -56,13 +58,7 @@ class Trainer:
 
     @cached_property
     def _decay(self) -> Tensor:
-        """(D,) L2 penalty of each parameter: none on biases, the plan's constants over the rows of all sites."""
-        rules, layout = self.network.layout.plan.training, self.network.layout
-        decay = np.zeros(layout.parameters, dtype=np.float32)
-        for name, part in layout.split(decay).items():
-            if name.endswith("weight"):
-                part[:] = (rules.l2_linear if name.startswith("linear.") else rules.l2_network) / self.normaliser.rows
-        return torch.from_numpy(decay).to(self.network.device)
+        return decay_of(self.network, self.normaliser)
 
     @cached_property
     def _task_of_parameter(self) -> tuple[Tensor, Tensor]:
@@ -84,7 +80,7 @@ class Trainer:
         anchor = torch.from_numpy(start).to(device)
         theta = anchor.clone().requires_grad_(True)
         weights = torch.from_numpy(task_weights(data.labelled)).to(device)
-        step = _Sgd(rate, rules.momentum) if rules.optimizer == "sgd" else _AdamW(rate)
+        step = optimizer_of(rules, rate)
         rows = len(data.inputs)
         for _ in range(rules.local_epochs):
             order = torch.randperm(rows, generator=generator, device=device)
@@ -112,7 +108,17 @@ class Trainer:
         return [row if full else row[task] | encoder for row, full in zip(present, every, strict=True)], every
 
 
-class _Sgd:
+def decay_of(network: Network, normaliser: Normaliser) -> Tensor:
+    """`l2_penalty`, (D,), on the network's device."""
+    return torch.from_numpy(l2_penalty(network.layout, normaliser.rows)).to(network.device)
+
+
+def optimizer_of(rules: Training, rate: float) -> "Sgd | AdamW":
+    """The plan's step: a function of the parameters, which it moves, their gradient and their decay, each (D,)."""
+    return Sgd(rate, rules.momentum) if rules.optimizer == "sgd" else AdamW(rate)
+
+
+class Sgd:
     """Momentum SGD with L2 added to the gradient (Sutskever et al. 2013, as torch.optim.SGD computes it)."""
 
     def __init__(self, rate: float, momentum: float) -> None:
@@ -128,7 +134,7 @@ class _Sgd:
         theta.add_(self._velocity, alpha=-self._rate)
 
 
-class _AdamW:
+class AdamW:
     """Adam with decoupled decay (Loshchilov and Hutter 2019), betas .9 and .999, epsilon 1e-8."""
 
     def __init__(self, rate: float) -> None:

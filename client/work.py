@@ -5,19 +5,25 @@ import json
 import numpy as np
 import torch
 
+from client import private_work
+from client.at_rest import MODEL
 from client.release import Acknowledgement, Answer, Declaration, Release, Statistics, Update
 from client.request import Request
-from client.session import TEST, TRAIN, VALIDATION, Session
+from client.session import Session
+from client.site_rows import TEST, TRAIN, VALIDATION
 from client.trainer import Trainer, batch_generator
 from common.broadcast import Broadcast
 from common.errors import Refusal
 from common.evaluation import Evaluation
 from common.files import write_atomic
+from common.layouts import evaluation_of, survey_of
 from common.model import Normaliser
 from common.model_file import ModelFile
+from common.privacy.evaluation import PrivateEvaluation
 from common.schedule import learning_rate
 from common.scores import exact_metrics, scores_of_logits, scores_of_oracle, task_columns
-from common.survey import Survey
+
+Judge = Evaluation | PrivateEvaluation
 
 
 def unknown(session: Session, request: Request) -> Release:
@@ -28,7 +34,7 @@ def unknown(session: Session, request: Request) -> Release:
 def declare(session: Session, request: Request) -> Release:
     """Which blocks the site can train, and writes the data report into the site's folder."""
     report = json.dumps(session.table.report.to_json(), indent=1).encode()
-    write_atomic(session.config.folder / "data_report.json", report)
+    write_atomic(session.config.folder / "data_report.json", report, private=True)
     secure = session.plan.aggregation.secure
     card = session.secure.open(request.protocol, list(session.levels.values())) if secure else b""
     return Declaration(session.config.name, session.levels, card)
@@ -58,7 +64,7 @@ def close(session: Session, request: Request) -> Release:
 
 def survey(session: Session, request: Request) -> Release:
     """Feature moments and histograms of the training rows, between the edges received."""
-    layout = Survey(session.plan)
+    layout = survey_of(session.plan)
     session.require_patients()
     shape = layout.first_edges().shape
     if request.vector.size != shape[0] * shape[1]:
@@ -74,7 +80,10 @@ def train(session: Session, request: Request) -> Release:
     if not 1 <= request.round <= plan.training.rounds:
         raise Refusal("malformed_request", f"round {request.round} of a plan with {plan.training.rounds} rounds.")
     received, evaluation = _receive(session, request, final=False)
-    tallies = _evaluate(session, received, evaluation, VALIDATION)
+    if plan.privacy.per_patient:
+        return private_work.train(session, request, received, _weights(session, received.normaliser))
+    # Tallies have no noise: where the plan promises some, they do not travel.
+    tallies = _evaluate(session, received, evaluation, VALIDATION) if plan.privacy.unit == "none" else np.zeros(0)
     generator = batch_generator(plan.seeds.training, session.config.name, request.round, session.device)
     rate = learning_rate(plan.training, request.round)
     trainer = Trainer(session.network, received.normaliser)
@@ -97,18 +106,17 @@ def finish(session: Session, request: Request) -> Release:
     left_out = tuple(t.name for t, present in zip(session.plan.tasks, available, strict=True) if not present)
     model = ModelFile(session.plan, received.parameters, received.normaliser, left_out)
     folder = session.config.folder
-    write_atomic(folder / "evaluation.json", json.dumps(_own_results(session, received), indent=1).encode())
-    write_atomic(folder / "model.safetensors", model.to_bytes())
+    results = json.dumps(_own_results(session, received), indent=1).encode()
+    write_atomic(folder / "evaluation.json", results, private=True)
+    session.vaulted.write(folder / MODEL, model.to_bytes())
     return Acknowledgement()
 
 
-def _receive(session: Session, request: Request, *, final: bool) -> tuple[Broadcast, Evaluation]:
-    rules = session.plan.evaluation
-    bins = rules.histogram_bins if final else rules.round_bins
-    evaluation = Evaluation(session.plan, bins, final)
+def _receive(session: Session, request: Request, *, final: bool) -> tuple[Broadcast, Judge]:
+    evaluation = evaluation_of(session.plan, final=final)
     try:
-        layout = session.network.layout
-        received = Broadcast.from_vector(request.vector, layout, columns=evaluation.score_columns, bins=bins)
+        layout, columns = session.network.layout, evaluation.score_columns
+        received = Broadcast.from_vector(request.vector, layout, columns=columns, bins=evaluation.bins)
     except ValueError as error:
         raise Refusal("malformed_request", f"{error}.") from None
     if request.blocks is not None:
@@ -127,9 +135,11 @@ def _scores(session: Session, received: Broadcast, rows: np.ndarray) -> np.ndarr
     return scores_of_logits(logits, received.normaliser, session.plan)
 
 
-def _evaluate(session: Session, received: Broadcast, evaluation: Evaluation, part: int) -> np.ndarray:
+def _evaluate(session: Session, received: Broadcast, evaluation: Judge, part: int) -> np.ndarray:
     rows = session.rows(part)
     labels = session.labels(received.normaliser)
+    if isinstance(evaluation, PrivateEvaluation):
+        return evaluation.of(_scores(session, received, rows), labels[rows], received.edges)
     oracle = scores_of_oracle(session.table.oracle[rows], session.plan) if evaluation.final else None
     return evaluation.of(
         _scores(session, received, rows),

@@ -15,16 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.entries import Entries, block_index
-from common.evaluation import Evaluation
+from common.layouts import evaluation_of, survey_of
 from common.model.code import Normaliser
 from common.model.layout import Layout
 from common.plan import Plan
-from common.secagg.fixedpoint import FixedPoint
-from common.survey import Survey
+from common.privacy.evaluation import PrivateEvaluation
+from common.privacy.shares import fixed_point
+from common.privacy.survey import PrivateSurvey
 
 Kind = Literal["train", "evaluate", "query.survey"]
 STAGES: dict[str, tuple[int, ...]] = {"train": (0,), "evaluate": (0, 1, 2), "query.survey": (1, 2)}
+_STAGES_PER_PATIENT: dict[str, tuple[int, ...]] = {"train": (0,), "evaluate": (2,), "query.survey": (1,)}
 NORMS = ("norm before clipping", "norm after clipping", "clipped", "one")
+
+
+def stages(plan: Plan) -> dict[str, tuple[int, ...]]:
+    """Kind of question -> its stages. Where every release costs a patient something, each thing is asked once."""
+    return _STAGES_PER_PATIENT if plan.privacy.per_patient else STAGES
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Contribution:
     stage: int = 0
 
     def __post_init__(self) -> None:
-        if self.stage not in STAGES.get(self.kind, ()):
+        if self.stage not in stages(self.plan).get(self.kind, ()):
             raise ValueError(f"nothing is summed for {self.kind!r} at stage {self.stage}")
 
     @cached_property
@@ -49,14 +56,21 @@ class Contribution:
     @cached_property
     def entries(self) -> tuple[Entries, ...]:
         """What the wide entries hold, in order."""
-        rules = self.plan.evaluation
         if self.kind == "query.survey":
-            return Survey(self.plan).entries
-        if self.stage > 0:
-            return Evaluation(self.plan, rules.histogram_bins, True).entries
-        judged = Evaluation(self.plan, rules.round_bins, False).entries
+            return survey_of(self.plan).entries
         norms = tuple(Entries(meaning, "shared") for meaning in NORMS)
+        if self.kind == "train" and self.plan.privacy.unit != "none":
+            return norms
+        judged = evaluation_of(self.plan, final=self.stage > 0).entries
         return (*judged, *norms) if self.kind == "train" else judged
+
+    @cached_property
+    def sensitivity(self) -> float:
+        """Largest L2 change of the wide entries if one patient is left out; 0 where they have no noise to hide in."""
+        if self.kind == "train" or not self.plan.privacy.per_patient:
+            return 0.0
+        about = PrivateSurvey(self.plan) if self.kind == "query.survey" else PrivateEvaluation(self.plan)
+        return about.sensitivity
 
     @property
     def narrow(self) -> int:
@@ -139,6 +153,9 @@ class Contributions:
 
 
 def rounding_error(plan: Plan, sites: int) -> float:
-    """Largest L2 error, from rounding, of the summed update of `sites` sites: step * sqrt(D) * sites."""
-    fixed = FixedPoint.fit(clip_norm=plan.aggregation.clip_norm, sites=sites)
+    """Largest L2 error, from rounding, of the summed update of `sites` sites: step * sqrt(D) * sites.
+
+    The plan's noise, which makes the step wider where it needs room, is not in it. Raises PlanError without room.
+    """
+    fixed = fixed_point(Contribution(plan, "train"), sites=sites)
     return fixed.error_bound(Layout(plan).parameters, sites)

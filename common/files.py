@@ -40,17 +40,23 @@ def read_plan(path: Path, *, overrides: tuple[str, ...] = ()) -> Plan:
     return load_plan(text, source=str(path), overrides=overrides)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write `data` to `path` so that after a crash at any instant the old or the new contents are there, never a part.
 
+    private: readable by this user only, whatever the umask, in a folder that others cannot enter where it is new.
     Raises ConsiliumError, with the old file untouched and no temporary left, if the disk is full or read-only, or if
     a device, pipe or folder is at `path`: putting a file in its place would take it from everybody on the machine.
     """
     _check_ordinary(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        if private:
+            own_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()  # left by a crash, with the mode that it had
+        mode = 0o600 if private else 0o666
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -74,13 +80,48 @@ def check_target(path: Path, kind: type, *, keys: Path | None = None) -> None:
         raise ConsiliumError(f"{path}: exists and holds something else than {in_words(kind)}; choose another --out.")
 
 
+def own_folder(folder: Path) -> None:
+    """Make `folder`, which only this user may enter, whatever the umask; one that exists is left as it is.
+
+    Raises ConsiliumError if it cannot be made.
+    """
+    try:
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConsiliumError(f"{folder}: cannot be made: {error.strerror or error}.") from None
+
+
+def own_file(path: Path) -> None:
+    """Make an empty file with mode 0600 in a folder of this user's, where it is not there yet.
+
+    Raises ConsiliumError if it cannot be made, or if what is there is another user's or open to others.
+    """
+    own_folder(path.parent)
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise ConsiliumError(f"{path}: cannot be made: {error.strerror or error}.") from None
+    check_own(path)
+
+
+def check_own(path: Path) -> None:
+    """Raises ConsiliumError unless `path`, a file or folder of secrets, is this user's and closed to everybody else."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise ConsiliumError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    _check_status(path, status)
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a key to a new file that only this user can read.
 
     Raises ConsiliumError, and leaves what is there, if `path` exists already or cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConsiliumError(f"{path}: exists already; a key is never overwritten.") from None
@@ -108,12 +149,10 @@ def replace_file(new: Path, old: Path) -> None:
 
 
 def read_private(path: Path) -> bytes:
-    """Contents of a key file; raises ConsiliumError also where others than its owner may read or write it."""
+    """Contents of a key file; raises ConsiliumError also where it is another user's, or others may read or write it."""
     try:
         with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-            if mode & 0o077:
-                raise ConsiliumError(f"{path}: has mode {mode:03o}, but only its owner may read it: chmod 600 {path}")
+            _check_status(path, os.fstat(file.fileno()))
             return file.read()
     except OSError as error:
         raise ConsiliumError(f"{path}: cannot be read: {error.strerror or error}.") from None
@@ -130,6 +169,16 @@ def drop_torn_line(log: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise ConsiliumError(f"{log}: cannot be read or mended: {error.strerror or error}.") from None
+
+
+def _check_status(path: Path, status: os.stat_result) -> None:
+    mode, right = status.st_mode & 0o777, "700" if stat.S_ISDIR(status.st_mode) else "600"
+    if mode & 0o077:
+        raise ConsiliumError(f"{path}: has mode {mode:03o}, but only its owner may read it: chmod {right} {path}")
+    if status.st_uid != os.geteuid():
+        raise ConsiliumError(
+            f"{path}: belongs to user {status.st_uid}, but this is user {os.geteuid()}, who must own it."
+        )
 
 
 def _check_ordinary(path: Path) -> None:

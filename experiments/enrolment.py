@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from client import keys
+from client.approval import approve
 from client.config import SiteConfig, load_site
 from client.keys import KEY, accept_roster, approve_roster, enrol_card, make_keys, sign_roster
+from client.policy import SecureRules, load_policy
 from common.errors import Refusal, RunError
 from common.files import exists, write_atomic, write_private
 from common.plan import Plan
@@ -32,13 +34,21 @@ def enrol_virtual(plan: Plan, sites: Mapping[str, Path], out: Path) -> Coordinat
     What an earlier run left in `out` is used again. Raises RunError where it is not whole, or not of these sites.
     """
     configs = [load_site(path) for path in sites.values()]
-    earlier = exists(out / COORDINATOR_KEY) or not all(keys.is_unused(config) for config in configs)
+    earlier = exists(out / COORDINATOR_KEY) or any(exists(config.keys / keys.ROSTER) for config in configs)
     try:
         return _enrol(plan, configs, out)
     except Refusal:
         if not earlier:
             raise
         raise _misfit(out) from None
+
+
+def approve_virtual(plan: Plan, sites: Iterable[Path]) -> None:
+    """A key for every site that has none, and its operator's approval of `plan` as a person would give it."""
+    for path in sites:
+        config = load_site(path)
+        _make_key(config)
+        approve(config, plan)
 
 
 def check_rules(plan: Plan, sites: Iterable[SiteConfig]) -> None:
@@ -48,17 +58,23 @@ def check_rules(plan: Plan, sites: Iterable[SiteConfig]) -> None:
     cards = [roster.enrol(name, key) for name, key in own.items()]
     trial = roster.propose(cards, **_rules(plan, SigningKey.new(os.urandom)))
     for name, config in configs.items():
+        rules = _secure_rules(config)
         try:
             roster.check_proposal(
                 trial,
                 previous=None,
                 site=name,
                 verify_key=own[name].verify_key,
-                least_cohort=config.secure.min_cohort,
-                least_colluding=config.secure.colluding_sites,
+                least_cohort=rules.min_cohort,
+                least_colluding=rules.colluding_sites,
             )
         except Refusal as refusal:
             raise RunError(f"{config.source}: {name} would refuse this plan's roster: {refusal}") from None
+
+
+def _secure_rules(config: SiteConfig) -> SecureRules:
+    """Those of the site's policy; the defaults for a table without one."""
+    return load_policy(config.policy).secure if not config.bare and exists(config.policy) else SecureRules()
 
 
 def _enrol(plan: Plan, configs: list[SiteConfig], out: Path) -> CoordinatorKeys:
@@ -124,6 +140,10 @@ def _coordinator_key(out: Path) -> SigningKey:
 
 
 def _card(config: SiteConfig) -> roster.EnrolCard:
+    _make_key(config)
+    return enrol_card(config)
+
+
+def _make_key(config: SiteConfig) -> None:
     if not exists(config.keys / KEY):
         make_keys(config, os.urandom)
-    return enrol_card(config)

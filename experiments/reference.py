@@ -1,6 +1,6 @@
-"""Writes the reference part of docs/federation.md from the models themselves, so that no key is undocumented.
+"""Writes the reference parts of docs/federation.md and docs/policy.md from the models, so that no key is undocumented.
 
-`python -m experiments.reference docs/federation.md`
+`python -m experiments.reference docs/federation.md docs/policy.md`
 """
 
 import sys
@@ -11,30 +11,37 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from client.config import SiteConfig, SiteData, SiteRules
-from client.policy import SecureRules
+from client.at_rest_key import AtRestRules
+from client.config import SiteConfig, SiteRules
+from client.policy_rules import Budget, Limits, SecureRules
+from client.site_data import SiteData
 from common.files import write_atomic
 from common.plan import Plan
 
 BEGIN, END = "<!-- reference: begin (written by python -m experiments.reference) -->", "<!-- reference: end -->"
+POLICY = "policy.md"
+Sections = list[tuple[str, type[BaseModel]]]
 
 
-def sections() -> list[tuple[str, type[BaseModel]]]:
-    """(heading, model) of every table of federation.toml and site.toml."""
-    listed: list[tuple[str, type[BaseModel]]] = []
+def sections(document: str = "federation.md") -> Sections:
+    """(heading, model) of every table that `document` explains: of policy.toml, or of federation.toml and site.toml."""
+    if document == POLICY:
+        tables: list[tuple[str, type[BaseModel]]] = [("secure", SecureRules), ("limits", Limits), ("budget", Budget)]
+        return [(f"policy.toml `[{name}]`", model) for name, model in tables]
+    listed: Sections = []
     for name, field in Plan.model_fields.items():
         inner = _model(field.annotation)
         listed.append(
             (f"federation.toml `[[{name}]]`" if name in ("features", "tasks") else f"federation.toml `[{name}]`", inner)
         )
-    site = [("site.toml `[site]`", SiteRules), ("site.toml `[data]`", SiteData), ("site.toml `[secure]`", SecureRules)]
-    return [*listed, *site, ("site.toml", SiteConfig)]
+    site: Sections = [("site", SiteRules), ("data", SiteData), ("at_rest", AtRestRules)]
+    return [*listed, *((f"site.toml `[{name}]`", model) for name, model in site), ("site.toml", SiteConfig)]
 
 
-def reference() -> str:
-    """All tables as Markdown."""
+def reference(document: str) -> str:
+    """All tables of `document` as Markdown."""
     parts = []
-    for heading, model in sections():
+    for heading, model in sections(document):
         rows = [_row(name, field) for name, field in model.model_fields.items() if field.description]
         parts.append("\n".join([f"### {heading}", "", "| key | default | meaning |", "|---|---|---|", *rows]))
     return "\n\n".join(parts)
@@ -62,13 +69,13 @@ def _model(annotation: Any) -> type[BaseModel]:
     return annotation
 
 
-def with_reference(text: str) -> str:
-    """`text` with what stands between the two marks replaced."""
-    before, _, rest = text.partition(BEGIN)
+def with_reference(path: Path) -> str:
+    """The text of `path` with what stands between the two marks replaced."""
+    before, _, rest = path.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{reference()}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{reference(path.name)}\n\n{END}{after}"
 
 
 if __name__ == "__main__":
-    document = Path(sys.argv[1])
-    write_atomic(document, with_reference(document.read_text()).encode())
+    for document in map(Path, sys.argv[1:]):
+        write_atomic(document, with_reference(document).encode())

@@ -10,14 +10,16 @@ from typing import Any
 import torch
 
 from client.app import app
-from client.book import read_book
 from client.config import SiteConfig, load_site, virtual_site, write_site_toml
 from client.data.table import SiteTable, load_table
+from client.ledger_file import LEDGER
+from client.ledger_reading import read_receipts
 from client.session import Session, close_sessions, keep_session
 from client.store import MemoryVault
 from common.errors import PlanError, RunError
 from common.plan import Plan
-from experiments.enrolment import check_rules, enrol_virtual
+from experiments.enrolment import approve_virtual, check_rules, enrol_virtual
+from experiments.seeded import SeededRandomness
 from server.inprocess import InProcessGrid
 from server.journal import PLAN, Journal, Listener
 from server.result import RESULT
@@ -31,7 +33,7 @@ def simulate(
 ) -> dict[str, Any]:
     """Run `plan` over `sites` in this process and return the result, which is also in `out`/result.json.
 
-    Each virtual site gets a folder `out`/sites/NAME with a site.toml, its approved plan, its book and its results.
+    Each virtual site gets a folder `out`/sites/NAME with a site.toml, its approved plan, policy, ledger and results.
     Raises PlanError and DataError before anything is written, RunError and TooFewSites afterwards.
     """
     configs = list(sites)
@@ -45,13 +47,14 @@ def simulate(
         journal.close()
         return finished
     prepared = prepare_sites(plan, configs, out)
+    random = {name: SeededRandomness(plan.seeds.training, name) for name in prepared}
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its own line per aggregation would bury the progress
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
     close_sessions()
     keys = enrol_virtual(plan, prepared, out) if plan.aggregation.secure else None
     for name, path in prepared.items():
-        session = Session(load_site(path), plan)
-        session.table, session.vault = tables[name], MemoryVault()
+        session = Session(load_site(path), plan, virtual=True)
+        session.table, session.vault, session.randomness = tables[name], MemoryVault(), random[name]
         keep_session(session)
     grid = InProcessGrid(app, [{"site-config": str(path)} for path in prepared.values()])
     try:
@@ -94,16 +97,17 @@ def _finished(out: Path) -> dict[str, Any] | None:
 
 
 def prepare_sites(plan: Plan, configs: Iterable[SiteConfig], out: Path) -> dict[str, Path]:
-    """Site name -> its site.toml in `out`/sites, each with `out`/plan.json as the plan it approved."""
+    """Site name -> its site.toml in `out`/sites, each with policy, key, and `out`/plan.json as the plan it approved."""
     result = {}
     for config in configs:
         path = out / SITES / config.name / "site.toml"
         result[config.name] = write_site_toml(virtual_site(config, plan=out / PLAN), path).source
+    approve_virtual(plan, result.values())
     return dict(sorted(result.items()))
 
 
 def read_site_files(sites: dict[str, Path]) -> dict[str, Any]:
-    """What a simulation may read and a coordinator may not: each site's report, evaluation and book."""
+    """What a simulation may read and a coordinator may not: each site's report, evaluation and receipts."""
     result = {}
     for name, toml in sites.items():
         folder = toml.parent
@@ -111,8 +115,8 @@ def read_site_files(sites: dict[str, Path]) -> dict[str, Any]:
             continue  # the site failed before the end and is named in the event log
         report = json.loads((folder / "data_report.json").read_text())
         # A resumed run may have released a round twice; the model was made of the last one.
-        updates = [entry for entry in read_book(folder) if entry["release"] == "update"]
-        norms = {entry["step"]["round"]: entry["details"] for entry in updates}
+        updates = [receipt for receipt in read_receipts(folder / LEDGER) if receipt["release"] == "update"]
+        norms = {receipt["step"]["round"]: receipt for receipt in updates}
         result[name] = {
             "evaluation": json.loads((folder / "evaluation.json").read_text()),
             "data": {

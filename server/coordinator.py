@@ -8,6 +8,7 @@ from flwr.serverapp import Grid
 from common.errors import RunError
 from common.model import Layout
 from common.plan import Plan
+from common.privacy.hospital import doubtful, hopeless
 from server.cohort import Cohort, enrol
 from server.journal import Journal, RunState
 from server.phases.context import Run
@@ -103,4 +104,12 @@ class Coordinator:
         if len(cohort.names) < rules.least_sites:
             reasons = ", ".join(f"{site}: {code}" for site, code in failed.items()) or "no other answered"
             raise RunError(f"{len(cohort.names)} site(s) enrolled, the plan asks for {rules.least_sites} ({reasons}).")
+        self._check_noise(len(cohort.names))
         return cohort, sums
+
+    def _check_noise(self, sites: int) -> None:
+        """Hospital-level noise against what so many sites can say; raises RunError where it drowns them."""
+        if (reason := hopeless(self.plan, sites)) is not None:
+            raise RunError(reason)
+        if (warning := doubtful(self.plan, sites)) is not None:
+            self.journal.event("warning", text=warning)

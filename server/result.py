@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from common.broadcast import Broadcast
+from common.evaluation import SITE_METRICS
 from common.files import write_atomic
 from common.model import Layout, Normaliser
 from common.model_file import ModelFile
 from common.plan import Plan
 from server.journal import RunState
+from server.privacy import privacy_of
 
 RESULT, MODEL = "result.json", "model.safetensors"
 
@@ -41,6 +43,7 @@ def assemble(
         "secure": secure,
         "strategy": plan.aggregation.strategy,
         "clip_norm": plan.aggregation.clip_norm,
+        "privacy": privacy_of(plan),
         "rounds": state.round,
         "parameters": layout.parameters,
         "bytes_up_per_site_per_round": facts.get("bytes_up", 0),
@@ -53,6 +56,8 @@ def assemble(
         "history": facts["history"],
         "tasks": {},
     }
+    if "survey_noise" in facts:
+        result["survey_noise"] = facts["survey_noise"]
     if secure and protocol is not None:
         result["secure_aggregation"] = dict(protocol)
     if (enough := rounds_to_99_percent(facts["history"])) is not None:
@@ -65,6 +70,8 @@ def assemble(
         entry |= {f"oracle_{name}": oracle[name] for name in ("auroc", "mae") if name in oracle}
         entry |= {"kind": task.kind, "description": task.description, "unit": task.unit}
         entry["per_site"] = {site: files["evaluation"]["tasks"][task.name] for site, files in own.items()}
+        if "noise" in entry and (mean := _mean_of_sites(entry["per_site"])) is not None:
+            entry["per_site_mean"] = mean
         result["tasks"][task.name] = entry
     return result
 
@@ -73,15 +80,17 @@ def rounds_to_99_percent(history: Sequence[Mapping[str, Any]]) -> int | None:
     """Rounds after which the mean AUROC over tasks is, and stays, at least 99 % of its final value.
 
     history: as in docs/result.md; the entry of round r describes the model after r - 1 rounds. The mean is over the
-    tasks of the last entry that has an AUROC; entries that lack one of them say nothing. None without any AUROC.
+    tasks of the last entry that has an AUROC; entries that lack one of them say nothing. None without any AUROC, and
+    where the rounds have none and the end alone does.
     """
     curve = [(int(entry["round"]), _aurocs(entry)) for entry in history]
-    final = next((aurocs for _, aurocs in reversed(curve) if aurocs), None)
-    if final is None:
+    final = next((aurocs for _, aurocs in reversed(curve) if aurocs), {})
+    known = [(number, aurocs) for number, aurocs in curve if aurocs and final.keys() <= aurocs.keys()]
+    if len(known) < 2:
         return None
     enough = 0.99 * sum(final.values())
     first = 0
-    for number, aurocs in reversed([(number, aurocs) for number, aurocs in curve if final.keys() <= aurocs.keys()]):
+    for number, aurocs in reversed(known):
         if sum(aurocs[task] for task in final) < enough:
             break
         first = number - 1
@@ -90,6 +99,16 @@ def rounds_to_99_percent(history: Sequence[Mapping[str, Any]]) -> int | None:
 
 def _aurocs(entry: Mapping[str, Any]) -> dict[str, float]:
     return {task: scores["auroc"] for task, scores in entry.get("tasks", {}).items() if "auroc" in scores}
+
+
+def _mean_of_sites(per_site: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
+    """The mean over counted sites from their own files, which only a simulation has; noised sums hold none."""
+    counted = [metrics for metrics in per_site.values() if metrics.get("counted")]
+    if not counted:
+        return None
+    names = [name for name in SITE_METRICS if all(name in metrics for metrics in counted)]
+    means = {name: sum(float(metrics[name]) for metrics in counted) / len(counted) for name in names}
+    return means | {"sites": len(counted), "n": sum(metrics["n"] for metrics in counted)}
 
 
 def _bytes_down(plan: Plan, state: RunState) -> int:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from common.contribution import Contribution, Contributions
 from common.errors import Refusal, RunError, SumAborted, TooFewSites
 from common.plan import Plan
+from common.privacy.shares import fixed_point, noise_steps
 from common.secagg.coordinator import Sum as Masked
 from common.secagg.encoding import encode
-from common.secagg.fixedpoint import FixedPoint
 from common.secagg.messages import Header, SignedHeader
 from common.secagg.primitives import digest
 from server.cohort import Cohort, shared_by
@@ -41,7 +41,10 @@ _AGAIN = frozenset({"report_lost", "round_overtaken", "replayed_round", "second_
 
 @dataclass
 class SecureSum:
-    """Adds vectors that the coordinator never sees. state: what survives a restart, kept in the journal."""
+    """Adds vectors that the coordinator never sees. state: what survives a restart, kept in the journal.
+
+    Raises PlanError before anything is asked, where the plan's noise leaves no room for the sums of training.
+    """
 
     plan: Plan
     grid: Grid
@@ -49,6 +52,9 @@ class SecureSum:
     journal: Journal
     state: SecureState
     secure: bool = True
+
+    def __post_init__(self) -> None:
+        fixed_point(self._contributions.of("train", 0), sites=len(self.state.keys.roster.sites))
 
     @cached_property
     def _contributions(self) -> Contributions:
@@ -106,7 +112,7 @@ class SecureSum:
         held = np.array([self.cohort.levels[site] for site in sites]) > 0
         blocks, pairs = shared_by(held, contribution, least=self.plan.aggregation.least_holders)
         roster = state.keys.roster
-        fixed = FixedPoint.fit(clip_norm=self.plan.aggregation.clip_norm, sites=len(roster.sites))
+        fixed = fixed_point(contribution, sites=len(roster.sites))
         header = Header(
             state.session,
             state.last_round + 1,
@@ -126,6 +132,7 @@ class SecureSum:
             fixed.clip_norm,
             fixed.narrow_scale,
             fixed.wide_scale,
+            noise_steps(contribution, fixed),
             subject=contribution.subject(np.zeros(0, dtype=np.float32) if vector is None else vector),
         )
         signed = SignedHeader(header, state.keys.key.sign("header", header))

@@ -16,6 +16,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from server.dashboard.noise import counted_once
+from server.dashboard.privacy import noise_line
 from server.dashboard.scores import Score, mapping, score_of
 from server.dashboard.sums import seen
 from server.dashboard.wording import count, duration, number
@@ -33,6 +35,10 @@ def result_table(result: Mapping[str, Any], *, encoding: str | None = None) -> T
     notes = [f"left out: {name} ({reason})" for name, reason in omitted.items()]
     if (sums := seen(result)) is not None:
         notes.append(sums)
+    if (hidden := noise_line(result)) is not None:
+        notes.append(hidden)
+    if (once := counted_once(result)) is not None:
+        notes.append(once)
     table = Table(
         title=Text(_plain(str(result.get("title") or result.get("federation") or "Result"), encoding), style="bold"),
         caption=Text("\n".join(_plain(note, encoding) for note in notes)),
@@ -46,8 +52,9 @@ def result_table(result: Mapping[str, Any], *, encoding: str | None = None) -> T
         table.add_column(column, justify="right", overflow="fold")
     for name, task in mapping(result, "tasks").items():
         score = score_of(task)
-        mean, *others = (_value(score, value) for value in (score.per_site_mean, score.pooled, score.best))
-        cells = (name, f"{score.name} {mean}", *others, "-" if score.rows is None else count(score.rows))
+        mean, best = (_value(score, value) for value in (score.per_site_mean, score.best))
+        pooled = "-" if score.pooled is None else score.pooled_text("+-")
+        cells = (name, f"{score.name} {mean}", pooled, best, "-" if score.rows is None else count(score.rows))
         table.add_row(*(Text(_plain(cell, encoding)) for cell in cells))
     return table
 
@@ -79,6 +86,7 @@ class Progress:
         """Show one event, a dictionary whose "event" names its kind."""
         show = {
             "run_started": self._run_started,
+            "warning": self._warning,
             "left_out": self._left_out,
             "survey": self._survey,
             "round": self._round,
@@ -109,6 +117,9 @@ class Progress:
                 "secure: the coordinator sees sums only" if secure else "plain: the coordinator sees each site's vector"
             )
             self._line(f"sums are {shown}")
+
+    def _warning(self, event: Mapping[str, Any]) -> None:
+        self._line(f"warning: {event.get('text')}")
 
     def _left_out(self, event: Mapping[str, Any]) -> None:
         for kind, key in (("task", "tasks"), ("feature", "features")):

@@ -21,7 +21,8 @@ from client.config import find_sites
 from client.session import Session, close_sessions, open_session
 from common.broadcast import Broadcast
 from common.contribution import Contribution
-from common.evaluation import first_edges
+from common.evaluation import Evaluation, first_edges
+from common.layouts import evaluation_of
 from common.model import Layout, Normaliser, initial_parameters
 from common.plan import Plan, plan_from_dict
 from common.secagg.encoding import decode
@@ -106,12 +107,12 @@ class Federation:
     def session(self, site: str) -> Session:
         return open_session(self.context(site))
 
-    def run(self, wire: Wire | None = None) -> dict[str, Any]:
+    def run(self, wire: Wire | None = None, *, grid: Grid | None = None) -> dict[str, Any]:
         """A whole run, or the rest of one; every process begins anew."""
         close_sessions()
         journal = Journal(self.out, self.plan, resume=True)
         try:
-            grid = self.grid(wire)
+            grid = grid or self.grid(wire)
             return run(self.plan, grid, journal, wanted_sites=len(self.sites), keys=self.keys, wait_s=0.0)
         finally:
             journal.close()
@@ -152,7 +153,7 @@ def build(
     *,
     secure: bool = True,
     tables: dict[str, pd.DataFrame] | None = None,
-    **sections: dict[str, Any],
+    **sections: Any,
 ) -> Federation:
     """`count` enrolled sites, NAMES in order, under the small plan with one round; sections change the plan.
 
@@ -161,7 +162,7 @@ def build(
     act_as_coordinator()
     content = small_content()
     for name, changes in {"training": {"rounds": 1}, **sections}.items():
-        content[name] = {**content[name], **changes}
+        content[name] = {**content.get(name, {}), **changes} if isinstance(changes, dict) else changes
     content["aggregation"] = {**content["aggregation"], "secure": secure}
     plan = plan_from_dict(content, source="small")
     hospitals = folder / "hospitals"
@@ -177,16 +178,19 @@ def build(
     return Federation(plan, folder, sites, keys)
 
 
-def broadcast(plan: Plan, *, shift: float = 0.0) -> np.ndarray:
-    """What an honest coordinator sends before a first round of training."""
+def broadcast(plan: Plan, *, shift: float = 0.0, final: bool = False) -> np.ndarray:
+    """What an honest coordinator sends before a first round of training; or, `final`, to have the test rows judged."""
     layout, features, tasks = Layout(plan), len(plan.features), len(plan.tasks)
     edges = np.tile(np.array([0, 50, 100, 150, 200], dtype=np.float32), (features, 1))
-    centre, ones = np.array([60, 130, 0, 0], "f4"), np.ones(max(features, tasks), dtype="f4")
-    scale = np.array([10, 20, 1, 1], "f4")
-    means = np.zeros(tasks, "f4")
-    normaliser = Normaliser(centre, scale, edges, ones[:features], means, ones[:tasks], ones[:tasks], 100.0)
+    ones = np.ones(max(features, tasks), dtype="f4")
+    centre, scale = (np.resize(np.array(part, "f4"), features) for part in ([60, 130, 0, 0], [10, 20, 1, 1]))
+    means, own = np.zeros(tasks, "f4"), ones[:tasks]
+    normaliser = Normaliser(centre, scale, edges, ones[:features], means, own, own, 100.0)
     parameters = initial_parameters(layout, seed=0) + np.float32(shift)
-    return Broadcast(parameters, normaliser, first_edges(layout.outputs, bins=plan.evaluation.round_bins)).to_vector()
+    judge = evaluation_of(plan, final=final)
+    plain = isinstance(judge, Evaluation)
+    scores = first_edges(judge.score_columns, bins=judge.bins) if plain else judge.first_edges()
+    return Broadcast(parameters, normaliser, scores).to_vector()
 
 
 def refuse(message: Message, _: Message | None = None) -> Message:

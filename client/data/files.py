@@ -3,7 +3,7 @@
 import csv
 import gzip
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -48,6 +48,11 @@ def read_columns(file: Path, data: SiteData, header: list[str], wanted: dict[str
         for key, position in wanted.items()
     }
     return pd.DataFrame(frame, index=pd.RangeIndex(table.num_rows))
+
+
+def identifiers(names: Iterable[str]) -> list[str]:
+    """`names` as a column of identifiers is read, without those that are empty."""
+    return list(_text(pa.chunked_array([pa.array(names, pa.string())])).dropna())
 
 
 def _is_parquet(file: Path) -> bool:

@@ -4,25 +4,26 @@ import numpy as np
 import pandas as pd
 
 from client.config import SiteConfig
-from client.data.columns import Need, label_needs, patient_need, row_need
+from client.data.columns import label_needs, patient_need, row_need
 from client.data.contract import read_table
 from common.errors import DataError
 from common.plan import Plan
 
 
-def join_labels(frame: pd.DataFrame, config: SiteConfig, plan: Plan) -> tuple[pd.DataFrame, int]:
+def join_labels(
+    frame: pd.DataFrame, config: SiteConfig, plan: Plan, *, ignored: frozenset[str] = frozenset()
+) -> tuple[pd.DataFrame, int]:
     """`frame` with the columns of the site's label tables, and how many rows of those tables have no counterpart.
 
-    The key is the plan's row column, or its patient column where it has none. Raises DataError if a key is twice in
-    a table of labels, if a label is in two tables, or if a row identifier belongs to several patients.
+    The key is the plan's row column, or its patient column where it has none. ignored: keys of rows that were left out,
+    whose labels are not even looked at. Raises DataError if a key is twice in a table of labels, or if a label is in
+    two tables.
     """
     key = row_need(plan) or patient_need(plan)
     unmatched = 0
-    if config.labels:
-        _one_owner(frame, config, plan, key)
     for file in config.labels:
         labels = read_table(config, file, [key, *label_needs(plan)])
-        labels = labels[labels[key.key].notna()].drop_duplicates()
+        labels = labels[labels[key.key].notna() & ~labels[key.key].str.normalize("NFC").isin(ignored)].drop_duplicates()
         twice = int(labels[key.key].duplicated().sum())
         if twice:
             raise DataError(f"{file}: {twice} value(s) of {key.name!r} are repeated with other labels; one row each.")
@@ -42,9 +43,10 @@ def _names(plan: Plan) -> str:
     return ", ".join(sorted({repr(need.name) for need in label_needs(plan)}))
 
 
-def _one_owner(frame: pd.DataFrame, config: SiteConfig, plan: Plan, key: Need) -> None:
-    patient = patient_need(plan).key
-    if key.key == patient:
+def check_owners(frame: pd.DataFrame, config: SiteConfig, plan: Plan) -> None:
+    """Raises DataError where tables of labels would be joined by a row identifier that belongs to several patients."""
+    patient, key = patient_need(plan).key, row_need(plan)
+    if key is None or not config.labels:
         return
     owners = frame[[patient, key.key]].dropna().drop_duplicates()[key.key]
     shared = int(np.sum(owners.duplicated()))

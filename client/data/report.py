@@ -48,7 +48,10 @@ class TaskReport:
 
 @dataclass(frozen=True)
 class DataReport:
-    """Counts of one site's table. `to_json` has these fields as its keys; so have the features and tasks in it."""
+    """Counts of one site's table. `to_json` has these fields as its keys; so have the features and tasks in it.
+
+    objected_patients: who were left out; unknown_objections: identifiers of the list that are in no table.
+    """
 
     site: str
     source: str
@@ -62,6 +65,8 @@ class DataReport:
     tasks: tuple[TaskReport, ...]
     absent_labels: tuple[str, ...]
     unmatched_labels: int
+    objected_patients: int
+    unknown_objections: int
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -80,6 +85,8 @@ def make_report(
     features: Sequence[Cleaned],
     labels: Sequence[Cleaned],
     unmatched_labels: int = 0,
+    objected_patients: int = 0,
+    unknown_objections: int = 0,
 ) -> DataReport:
     """Count. features, labels: in the plan's order; labels is empty where rows are only to be predicted."""
     feature_reports = tuple(_feature(feature, column) for feature, column in zip(plan.features, features, strict=True))
@@ -98,7 +105,9 @@ def make_report(
         tasks=task_reports,
         absent_labels=tuple(dict.fromkeys(task.label for task in task_reports if not task.recorded)),
         unmatched_labels=unmatched_labels,
-        warnings=tuple(_warnings(feature_reports, task_reports, len(split), unmatched_labels)),
+        objected_patients=objected_patients,
+        unknown_objections=unknown_objections,
+        warnings=tuple(_warnings(feature_reports, task_reports, len(split), unmatched_labels, unknown_objections)),
     )
 
 
@@ -141,7 +150,9 @@ def _task(task: Task, column: Cleaned, split: np.ndarray) -> TaskReport:
     )
 
 
-def _warnings(features: Sequence[FeatureReport], tasks: Sequence[TaskReport], rows: int, unmatched: int) -> list[str]:
+def _warnings(
+    features: Sequence[FeatureReport], tasks: Sequence[TaskReport], rows: int, unmatched: int, unknown: int
+) -> list[str]:
     """Sentences about what is allowed but looks like a slip; they hold counts, never a value."""
     found = []
     for feature in features:
@@ -160,4 +171,6 @@ def _warnings(features: Sequence[FeatureReport], tasks: Sequence[TaskReport], ro
             found.append(f"{task.name}: {bad} of {task.labelled + bad} labels cannot be used; check {task.label!r}.")
     if unmatched:
         found.append(f"{unmatched} row(s) of the label tables belong to no row of the data.")
+    if unknown:
+        found.append(f"{unknown} identifier(s) of exclude_patients are in no table; check how they are written.")
     return found

@@ -18,7 +18,8 @@ from client.data.columns import (
     row_needs,
 )
 from client.data.contract import read_table
-from client.data.labels import join_labels
+from client.data.labels import check_owners, join_labels
+from client.data.objections import leave_out
 from client.data.report import DataReport, make_report
 from client.data.rows import select_rows
 from client.data.split import NO_SET, divide_train, split_by_hash
@@ -52,7 +53,9 @@ def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
     _check_config(config, plan)
     frame = _read(config, [*row_needs(plan), *label_needs(plan)])
     rows_read = len(frame)
-    frame, unmatched = join_labels(frame, config, plan)
+    check_owners(frame, config, plan)
+    frame, objected = leave_out(frame, config, plan)
+    frame, unmatched = join_labels(frame, config, plan, ignored=objected.keys)
     check_mapped_labels(config, plan, frame.columns)
     rows = select_rows(frame, config, plan)
     features = [clean_feature(feature, rows.frame, config) for feature in plan.features]
@@ -65,7 +68,9 @@ def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
         config=config,
         plan=plan,
         rows_read=rows_read,
-        dropped=rows.dropped,
+        dropped={"objected": objected.rows, **rows.dropped},
+        objected_patients=objected.patients,
+        unknown_objections=objected.unknown,
         patients=rows.patients,
         split=split,
         features=features,

@@ -3,6 +3,7 @@
 from common.plan.data import DataRules, Feature, SplitRules, Task
 from common.plan.load import apply_overrides, load_plan, plan_from_canonical, plan_from_dict
 from common.plan.plan import Plan
+from common.plan.privacy import Privacy
 from common.plan.rules import Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Federation",
     "ModelRules",
     "Plan",
+    "Privacy",
     "Seeds",
     "SplitRules",
     "Task",

@@ -1,14 +1,15 @@
 """A plan in plain words: what will run, and what will leave each site."""
 
+from common.layouts import survey_of
 from common.model.layout import Layout
+from common.plan.describe_privacy import describe_privacy
 from common.plan.describe_sums import Described, describe_sums
 from common.plan.plan import Plan
-from common.survey import Survey
 
 
 def describe(plan: Plan) -> list[Described]:
     """Headings with lines of text, in the order in which a reviewer asks."""
-    parts = (_study, _tasks, _inputs, _training, _leaving, describe_sums, _staying)
+    parts = (_study, _tasks, _inputs, _training, _leaving, describe_sums, describe_privacy, _staying)
     return [part(plan) for part in parts]
 
 
@@ -49,29 +50,59 @@ def _training(plan: Plan) -> Described:
     return "What runs", [
         f"{Layout(plan).parameters:,} parameters: a shared encoder of {hidden} units"
         + (" with a linear path" if plan.model.linear_path else ""),
-        f"{rules.rounds} rounds; in each, every site trains {rules.local_epochs} epoch(s) in batches of "
-        f"{rules.batch_size} with {rules.optimizer}, step size {rules.learning_rate:g} ({rules.schedule}).",
+        f"{rules.rounds} rounds{_steps(plan)}, step size {rules.learning_rate:g} ({rules.schedule}).",
         f"The step is applied by {sums.strategy}. A round needs {sums.least_sites} sites; a task or feature that "
         f"fewer than {sums.least_holders} sites hold is left out.",
     ]
 
 
+def _steps(plan: Plan) -> str:
+    rules, privacy = plan.training, plan.privacy
+    if privacy.pooled_steps:
+        return (
+            " of one step each: every site adds up the gradients of a random sample of its patients, about "
+            f"{rules.batch_size} at all sites together"
+        )
+    batches = (
+        f"random batches of about {rules.batch_size} patients"
+        if privacy.per_patient
+        else f"batches of {rules.batch_size}"
+    )
+    return f"; in each, every site trains {rules.local_epochs} epoch(s) in {batches} with {rules.optimizer}"
+
+
 def _leaving(plan: Plan) -> Described:
-    update, secure = Layout(plan).parameters, plan.aggregation.secure
+    secure, noised = plan.aggregation.secure, plan.privacy.per_patient
     lines = [
         "Once: which tasks and features it can train, each with a weight of 1/8, 1/4, 1/2 or 1"
         + ("; all who take part can read these." if secure else "."),
-        f"Twice: {Survey(plan).size:,} sums over its training rows (counts, sums, histograms), for the pooled scaling.",
-        f"Each round: its change of {update:,} parameters, scaled to an L2 norm of at most "
-        f"{plan.aggregation.clip_norm:g}, its norms before and after scaling, and histograms of the scores of its "
-        "validation rows.",
-        "At the end: histograms of the scores of its test rows, and its metrics as terms of the per-site mean.",
+        f"{'Once' if noised else 'Twice'}: {survey_of(plan).size:,} {'noised counts' if noised else 'sums'} over its "
+        f"training rows ({'' if noised else 'counts, sums, '}histograms), for the pooled scaling.",
+        _round(plan),
+        "At the end: noised histograms and errors of the scores of its test rows."
+        if noised
+        else "At the end: histograms of the scores of its test rows, and its metrics as terms of the per-site mean.",
     ]
     if secure:
         lines.append(
             "All of these after the first leave masked. With them: public keys, encrypted shares of the masks."
         )
     return "What leaves each site", [*lines, "If something fails: a code and a fixed sentence."]
+
+
+def _round(plan: Plan) -> str:
+    longest = f"L2 norm of at most {plan.aggregation.clip_norm:g}"
+    parameters = f"{Layout(plan).parameters:,} parameters"
+    if plan.privacy.pooled_steps:
+        return (
+            f"Each round: a sum of its patients' clipped gradients for {parameters}, {longest}, and its share of noise."
+        )
+    change = f"Each round: its change of {parameters}, scaled to an {longest}"
+    if plan.privacy.per_patient:
+        return f"{change}, made in noised steps, and its norms before and after scaling."
+    if plan.privacy.noise_in_sum:
+        return f"{change}, with its share of noise."
+    return f"{change}, its norms before and after scaling, and histograms of the scores of its validation rows."
 
 
 def _staying(plan: Plan) -> Described:

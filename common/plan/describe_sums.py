@@ -8,6 +8,10 @@ from common.plan.rules import Aggregation
 
 Described = tuple[str, list[str]]  # a heading, and the sentences below it
 _SITES = (3, 10, 100)
+_NOT_NOISE = (
+    "A sum is not noise: what the sum itself says about a record stays readable in it, more so with few hospitals and "
+    "very small batches."
+)
 
 
 def describe_sums(plan: Plan) -> Described:
@@ -16,8 +20,12 @@ def describe_sums(plan: Plan) -> Described:
     if not rules.secure:
         return "What the coordinator sees: each hospital's own numbers", [
             "Sums are plain (secure = false): the coordinator sees each hospital's update and tallies and adds them up "
-            "itself. It learns how many rows each hospital has, and could study its updates for what they say about "
-            "single patients.",
+            + (
+                "itself, each with that hospital's own noise."
+                if plan.privacy.per_patient
+                else "itself. It learns how many rows each hospital has, and could study its updates for what they say "
+                "about single patients."
+            ),
         ]
     return f"What the coordinator sees: sums over {rules.least_sites} hospitals or more", [
         "Sums are secure (secure = true): every hospital adds random masks that vanish only in the sum over the "
@@ -28,8 +36,7 @@ def describe_sums(plan: Plan) -> Described:
         *_three(rules),
         *_absent(rules),
         _rounding(plan),
-        "A sum is not noise: what the sum itself says about a record stays readable in it, more so with few hospitals "
-        "and very small batches.",
+        *([_NOT_NOISE] if plan.privacy.unit == "none" else []),
     ]
 
 

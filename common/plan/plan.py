@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from common.plan.base import Section
 from common.plan.data import DataRules, Feature, SplitRules, Task
-from common.plan.rules import Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
+from common.plan.privacy import Privacy
+from common.plan.rules import ROBUST_STRATEGIES, Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
 
 
 class Plan(Section):
@@ -23,6 +24,7 @@ class Plan(Section):
     model: ModelRules = ModelRules()
     training: Training = Training()
     aggregation: Aggregation = Aggregation()
+    privacy: Privacy = Privacy()
     evaluation: Evaluation = Evaluation()
     seeds: Seeds = Seeds()
 
@@ -71,6 +73,7 @@ class Plan(Section):
         if self.aggregation.least_holders > 1 and self.aggregation.least_sites < 2:
             raise ValueError("aggregation: min_sites = 1 contradicts min_task_sites > 1; no task could be trained")
         self._check_strategy()
+        self._check_privacy()
         return self
 
     def _check_strategy(self) -> None:
@@ -85,3 +88,14 @@ class Plan(Section):
                 f"krum with malicious_sites = {malicious} needs min_sites of at least {2 * malicious + 3} "
                 f"(2 f + 3), this plan says {sites}"
             )
+
+    def _check_privacy(self) -> None:
+        rules, sums = self.privacy, self.aggregation
+        if rules.noise_in_sum and not sums.secure:
+            raise ValueError(
+                "privacy.noise = 'shared' needs aggregation.secure = true: in the open, a share is too little noise"
+            )
+        if rules.pooled_steps and sums.strategy == "fedprox":
+            raise ValueError("privacy.noise = 'shared' makes one step per round, in which 'fedprox' has no meaning")
+        if rules.unit != "none" and sums.strategy in ROBUST_STRATEGIES:
+            raise ValueError(f"strategy {sums.strategy!r} has no privacy accounting; choose one that takes the mean")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from common.secagg import checks
 from common.secagg.keystream import BLOCK, Keystream
+from common.secagg.noise import NoiseShare
 
 MOST = 2.0**30
 """Largest magnitude of a wide entry of one site."""
@@ -34,23 +35,36 @@ class FixedPoint:
     wide_scale: float
 
     @staticmethod
-    def fit(*, clip_norm: float, sites: int) -> "FixedPoint":
-        """The finest scale at which the sum of `sites` vectors provably fits.
+    def fit(
+        *, clip_norm: float, sites: int, noise: NoiseShare | None = None, wide_noise: NoiseShare | None = None
+    ) -> "FixedPoint":
+        """The finest scale at which the sum of `sites` vectors provably fits, with the noise that each of them holds.
 
         The clamped x is at most clip_norm in magnitude and rounding moves it by less than one step, so a site's integer
         is below clip_norm * scale + 1 in magnitude, and a sum over at most `sites` sites below `sites` times that.
-        narrow_scale is the largest power of two with which this is less than 2^31: two's complement mod 2^32 then gives
-        the sum itself. Wide entries likewise: sites * (2^30 * 2^20 + 1) < 2^63.
-        Raises ValueError unless clip_norm is from 1e-10 to 1e10, and for more sites than the wide ring carries (8,191).
+        The shares of noise in it add at most `noise.tail`, but with probability 2^-40 over all entries of the sum.
+        narrow_scale is the largest power of two with which both together are less than 2^31: two's complement mod 2^32
+        then gives the sum itself. A single share may wrap around; that is arithmetic mod 2^32 like any other. Fewer
+        sites than `sites` only leave more room. Wide entries likewise: sites * (2^30 * 2^20 + 1) + tail < 2^63.
+        Raises ValueError unless clip_norm is from 1e-10 to 1e10, for more sites than the wide ring carries (8,191), and
+        where the noise leaves no room for a grid that is fine beside the sensitivity.
         """
         if not 1e-10 <= clip_norm <= 1e10:
             raise ValueError(f"a clip norm of {clip_norm} is not from 1e-10 to 1e10")
-        if sites < 1 or sites * (Fraction(MOST) * Fraction(_WIDE_SCALE) + 1) >= 2**63:
+        if sites < 1 or _wide_room(sites) <= 0:
             raise ValueError(f"{sites} sites: a sum is over 1 to 8191")
-        room = (Fraction(2**31, sites) - 1) / Fraction(clip_norm)
-        exponent = math.frexp(room)[1]
-        while Fraction(2) ** exponent >= room:
+        if wide_noise is not None and wide_noise.tail(_WIDE_SCALE, sites=sites) >= _wide_room(sites):
+            raise ValueError(_no_room(wide_noise, sites, "64 bits"))
+
+        def fits(scale: float) -> bool:
+            tail = 0 if noise is None else noise.tail(scale, sites=sites)
+            return sites * (Fraction(clip_norm) * Fraction(scale) + 1) + tail < 2**31
+
+        exponent = math.frexp((Fraction(2**31, sites) - 1) / Fraction(clip_norm))[1]
+        while not fits(2.0**exponent):
             exponent -= 1
+            if noise is not None and not noise.is_fine(2.0**exponent):
+                raise ValueError(_no_room(noise, sites, "32 bits") + "; lower aggregation.clip_norm or the noise")
         return FixedPoint(clip_norm, 2.0**exponent, _WIDE_SCALE)
 
     def encode(
@@ -101,6 +115,18 @@ class FixedPoint:
         Every site's entry is off by less than one step, 1 / narrow_scale.
         """
         return math.sqrt(parameters) * sites / self.narrow_scale
+
+
+def _wide_room(sites: int) -> Fraction:
+    """What is left of half the wide ring beside the greatest entries of `sites` sites."""
+    return 2**63 - sites * (Fraction(MOST) * Fraction(_WIDE_SCALE) + 1)
+
+
+def _no_room(noise: NoiseShare, sites: int, ring: str) -> str:
+    return (
+        f"noise of {noise.multiplier:g} times the sensitivity {noise.sensitivity:g}, over {sites} sites and "
+        f"{noise.entries} entries, leaves no room for the sum in {ring}"
+    )
 
 
 def _round(values: NDArray[Any], limit: Any, scale: Any, coins: Callable[[int], NDArray[Any]], out: Any) -> None:

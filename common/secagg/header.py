@@ -21,7 +21,8 @@ Companions = tuple[tuple[int, tuple[int, ...]], ...]
 class Question:
     """What this site's own approved plan says about a question. plan: its hash.
 
-    companions: (block, blocks of which a site needs one to fill it). model, subject: hashes of the vector received and
+    noise: standard deviation, in steps, of what each site adds. companions: (block, blocks of which a site needs one to
+    fill it). model, subject: hashes of the vector received and
     of what it is about; a committee member outside the cohort has none, and leaves them empty.
     """
 
@@ -35,6 +36,7 @@ class Question:
     clip_norm: float
     narrow_scale: float
     wide_scale: float
+    noise: int = 0
     companions: Companions = ()
     model: bytes = b""
     subject: bytes = b""
@@ -145,7 +147,7 @@ def accept_header(
     plan = (question.purpose, question.training_round, question.stage, question.layout, question.narrow, question.wide)
     checks.require(asked == plan, "other_question", "the header's layout is not that of the approved plan.")
     numbers = (header.clip_norm, header.narrow_scale, header.wide_scale, header.noise)
-    fixed = (question.clip_norm, question.narrow_scale, question.wide_scale, 0)
+    fixed = (question.clip_norm, question.narrow_scale, question.wide_scale, question.noise)
     checks.require(numbers == fixed, "other_fixed_point", "clip norm, scales or noise are not those of the plan.")
     state = before if before.header == encoded else RoundState(header.round, encoded)
     within_limits(party, state, opened)

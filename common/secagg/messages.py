@@ -101,7 +101,9 @@ class Header:
     asked. blocks: indices of the plan's blocks that take part. pairs: of two such blocks, first * number of blocks +
     second: entries of the first that learn from data only at a site that holds both. model: hash of the vector sent
     with the question. layout: hash of the meaning of every entry. narrow, wide: entries in the rings 2^32 and 2^64.
-    noise: 0, none. subject: hash of the part of the vector that says what the sum is about; empty for all of it.
+    noise: standard deviation, in steps, of what every site adds to each entry that takes part, of the narrow ones if
+    there are any, else of the wide ones; 0, none. subject: hash of the part of the vector that says what the sum is
+    about; empty for all of it.
     """
 
     session: bytes

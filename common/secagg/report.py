@@ -8,6 +8,7 @@ b is fresh; s_j is shared with site j. Neither is ever stored: what opens them i
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,14 @@ from common.secagg.shamir import share
 class Contribution:
     """What a site adds. narrow: (D,) float32, at most the clip norm long. wide: (K,) float64 counts and sums.
 
-    coins: 32 bytes, the key of the rounding keystream; not a secret.
+    coins: 32 bytes, the key of the rounding keystream; not a secret. noise: steps to add to the rounded vector, (D,)
+    int32 if there are narrow entries and (K,) int64 otherwise; of one report only, and secret like its masks.
     """
 
     narrow: NDArray[np.float32]
     wide: NDArray[np.float64]
     coins: bytes
+    noise: NDArray[np.int32] | NDArray[np.int64] | None = None
 
 
 def make_report(
@@ -41,7 +44,8 @@ def make_report(
 ) -> tuple[RoundState, bytearray]:
     """The state and the bytes to store, both, before these bytes leave: the masked vector, then a SignedReport.
 
-    Raises Refusal `entry_out_of_range` for an entry that the fixed point has no room for.
+    Raises Refusal `entry_out_of_range` for an entry that the fixed point has no room for, and ValueError where the
+    header says that there is noise and the contribution has none, or the other way round.
     """
     header, bound = header_of(state), state.header_hash
     keys = party.pair_keys(session)
@@ -83,11 +87,23 @@ def _masked(
     narrow, wide = split(result, header)
     numbers = FixedPoint(header.clip_norm, header.narrow_scale, header.wide_scale)
     numbers.encode(contribution.narrow, contribution.wide, contribution.coins, narrow, wide)
+    _add(contribution.noise, narrow if header.narrow else wide, header)
     masks = [Mask(stream_key(own, bound, site), negative=False)]
     for other, seed in pairs.items():
         masks.append(Mask(stream_key(seed, bound, *in_order(site, other)), negative=other < site))
     apply_masks(masks, narrow, wide)
     return result
+
+
+def _add(noise: NDArray[Any] | None, ring: NDArray[Any], header: Header) -> None:
+    """`ring` += `noise`, in its own memory, modulo 2^32 or 2^64."""
+    if (noise is not None) != (header.noise > 0):
+        found = "none" if noise is None else "some"
+        raise ValueError(f"the header says {header.noise} steps of noise, the contribution has {found}")
+    if noise is not None:
+        if (noise.dtype.itemsize, noise.shape) != (ring.dtype.itemsize, ring.shape):
+            raise ValueError(f"noise of {noise.dtype} {noise.shape} for a ring of {ring.dtype} {ring.shape}")
+        ring += noise.view(ring.dtype)
 
 
 def split(data: bytes | bytearray | memoryview, header: Header) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:

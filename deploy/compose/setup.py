@@ -11,8 +11,10 @@ from pathlib import Path
 from keys import node_key, server_certificate, shared_secret
 
 from client.data.synthetic import hospitals, write_hospitals
+from client.policy import POLICY_FILE, write_policy
 from common.files import read_plan, write_atomic
-from experiments.enrolment import enrol_virtual
+from common.privacy.events import UNNOISED_KINDS
+from experiments.enrolment import approve_virtual, enrol_virtual
 
 KITS = Path("/kits")
 SUPERLINK, PORT = "superlink", 9443
@@ -20,7 +22,12 @@ SITES, SEED = 3, 0
 ROUNDS = int(os.environ.get("ROUNDS") or 8)
 # Every `up` opens sums on the same first model of the same plan, which a site takes for a coordinator that looks for
 # differences and refuses after its first retry. These hospitals' patients are nobody; a real one keeps the default, 1.
-POLICY = "\n[secure]\nretries = 100\n"
+# Without noise no epsilon can be given, so that all four kinds of release have to be allowed.
+POLICY = {
+    "secure": {"retries": 100},
+    "limits": {"max_rounds": 100_000},
+    "budget": {"allow_unnoised": list(UNNOISED_KINDS)},
+}
 CONNECTION = f"""[superlink]
 default = "compose"
 
@@ -49,8 +56,11 @@ def main() -> None:
         _fill("operator", {f"{folder.name}.pub": public})
         # At the site this folder is /site, so the paths in site.toml stay relative to it.
         text = (folder / "site.toml").read_text().replace("[site]\n", '[site]\nplan = "plan.json"\n', 1)
-        _fill(folder.name, {"site.toml": (text + POLICY).encode()})
+        _fill(folder.name, {"site.toml": text.encode()})
+        write_policy(folder / POLICY_FILE, POLICY)
         sites[folder.name] = folder / "site.toml"
+    # At a real hospital a person reads `consilium site review` first.
+    approve_virtual(plan, sites.values())
     # Each hospital's signing key into its own volume, the coordinator's and the roster that all signed into its.
     roster = enrol_virtual(plan, sites, KITS / "coordinator").roster
     _fill("operator", {"complete": b""})

@@ -10,7 +10,7 @@ from common.secagg.messages import SignedHeader
 from common.secagg.primitives import digest
 from experiments.attacks.measure import Measured, recovered
 from experiments.attacks.registry import attack
-from experiments.attacks.stage import COLLUDER, VICTIM, Stage, blocks, layout
+from experiments.attacks.stage import COLLUDER, VICTIM, Stage, blocks, layout, noisy_plan
 
 
 def _other(stage: Stage, **changes: Any) -> None:
@@ -99,6 +99,28 @@ def other_layout(stage: Stage) -> None:
 def other_fixed_point(stage: Stage) -> None:
     """The scale is finer than the ring has room for: the sum runs over, and single entries show through."""
     _other(stage, narrow_scale=2 * stage.header().narrow_scale)
+
+
+@attack("less noise than the plan's", guard="other_fixed_point", where="site")
+def no_noise(stage: Stage) -> Measured:
+    """The header says that a sum has no noise, in a plan by which noise hides every hospital's part in it."""
+    noisy = Stage(approved=noisy_plan())
+    signed = noisy.signed(noise=0)
+    total, narrow = noisy.finish(noisy.sum(signed, noisy.reports(signed))), signed.header.narrow
+    return recovered(noisy.opened(total)[:narrow], noisy.true_sum(total)[:narrow], "the sum without its noise")
+
+
+@attack("half of the plan's noise", guard="other_fixed_point", where="site")
+def half_noise(stage: Stage) -> None:
+    """The header asks every hospital for a smaller share of noise than the plan's epsilon was worked out for."""
+    noisy = Stage(approved=noisy_plan())
+    _other(noisy, noise=noisy.header().noise // 2)
+
+
+@attack("noise in a plan without", guard="other_fixed_point", where="site")
+def noise_unasked(stage: Stage) -> None:
+    """The header asks for noise that the approved plan does not name, which spoils the model for all."""
+    _other(stage, noise=2**20)
 
 
 @attack("a block that is not in the plan", guard="unknown_block", where="site")

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from client.at_rest import Vaulted, VaultKey
 from client.config import load_site
 from client.keys import approve_roster, make_keys, sign_roster
+from client.policy import SIMULATED, write_policy
 from client.store import STORE, FileVault
 from common.secagg import roster as rosters
 from common.secagg.encoding import encode
@@ -17,6 +19,8 @@ from common.secagg.report import Contribution
 from experiments.attacks.measure import Measured
 from experiments.attacks.registry import NOISE, attack
 from experiments.attacks.stage import SITES, VICTIM, Stage, layout
+
+VAULTED = Vaulted(VaultKey(bytes(range(32))), VICTIM)
 
 
 @attack("restart of a site between any two steps", guard=NOISE, where="site")
@@ -79,7 +83,7 @@ def on_disk(stage: Stage) -> Iterator[Path]:
     """The victim's store is a file in a new folder, as at a deployed site; the session is open."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "keys" / STORE
-        stage.sites[VICTIM] = replace(stage.sites[VICTIM], vault=FileVault(path))
+        stage.sites[VICTIM] = replace(stage.sites[VICTIM], vault=FileVault(path, VAULTED))
         stage.cards  # noqa: B018
         yield path
 
@@ -127,7 +131,7 @@ def two_copies(stage: Stage) -> None:
         shutil.copy2(path, copy)
         signed = stage.signed()
         stage.report(VICTIM, signed)
-        stage.sites[VICTIM] = replace(stage.sites[VICTIM], vault=FileVault(copy))
+        stage.sites[VICTIM] = replace(stage.sites[VICTIM], vault=FileVault(copy, VAULTED))
         stage.report(VICTIM, stage.signed(cohort=SITES[:-1]))
 
 
@@ -146,6 +150,7 @@ def rival(stage: Stage) -> None:
         file = Path(folder) / "site.toml"
         file.write_text(f'[site]\nname = "{VICTIM}"\n\n[data]\nfiles = ["none.csv"]\n')
         config = load_site(file)
+        write_policy(config.policy, SIMULATED)
         stage.keys[VICTIM] = make_keys(config, stage.random)
         for least in (3, 4):
             new = rosters.found(

@@ -18,6 +18,7 @@ from client.store import MemoryVault
 from common import contribution
 from common.files import read_plan
 from common.plan import Plan
+from common.privacy.shares import fixed_point, noise_steps
 from common.secagg import roster as rosters
 from common.secagg.coordinator import Sum
 from common.secagg.encoding import decode, encode
@@ -58,19 +59,28 @@ def layout() -> contribution.Contribution:
     return contribution.Contribution(plan(), "train", 0)
 
 
+@lru_cache(maxsize=1)
+def noisy_plan() -> Plan:
+    """The demo's plan, in which shares of noise hide what each hospital sends in training."""
+    rules = {"unit": "hospital", "noise": "shared", "noise_multiplier": 1.0}
+    return Plan.model_validate(plan().model_dump() | {"privacy": rules})
+
+
 def blocks() -> int:
     return len(layout().layout.block_names)
 
 
 @dataclass
 class Stage:
-    """policy: of every site. levels: site -> eighths per block, where not all are 8."""
+    """policy, approved: rules and plan of every site. levels: site -> eighths per block, where not all are 8."""
 
     policy: Policy = field(default_factory=Policy)
     levels: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    approved: Plan = field(default_factory=plan)
     sites: dict[str, SecureSite] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.asked = layout() if self.approved is plan() else contribution.Contribution(self.approved, "train", 0)
         self._random = np.random.default_rng(4)
         self.keys = {name: SigningKey.new(self._random.bytes) for name in SITES}
         self.coordinator = SigningKey.new(self._random.bytes)
@@ -92,7 +102,7 @@ class Stage:
 
     @property
     def request(self) -> OpenSession:
-        return OpenSession(self.session, digest(self.roster), bytes.fromhex(plan().hash))
+        return OpenSession(self.session, digest(self.roster), bytes.fromhex(self.approved.hash))
 
     @property
     def cards(self) -> SessionCards:
@@ -118,27 +128,28 @@ class Stage:
     def header(self, **changes: Any) -> Header:
         """An honest header of the next round of training over all sites, but for `changes`."""
         self._rounds += 1
-        fixed = FixedPoint.fit(clip_norm=plan().aggregation.clip_norm, sites=len(SITES))
+        fixed = fixed_point(self.asked, sites=len(SITES))
         cards = changes.get("cards") or digest(self.cards)  # the true list goes out only where no other is named
         honest = Header(
             session=self.session,
             round=self._rounds,
             roster=digest(self.roster),
             cards=cards,
-            plan=bytes.fromhex(plan().hash),
+            plan=bytes.fromhex(self.approved.hash),
             purpose="train",
             training_round=1,
             stage=0,
             cohort=SITES,
             blocks=tuple(range(blocks())),
-            pairs=layout().pairs,
+            pairs=self.asked.pairs,
             model=MODEL,
-            layout=layout().hash,
-            narrow=layout().narrow,
-            wide=layout().wide,
+            layout=self.asked.hash,
+            narrow=self.asked.narrow,
+            wide=self.asked.wide,
             clip_norm=fixed.clip_norm,
             narrow_scale=fixed.narrow_scale,
             wide_scale=fixed.wide_scale,
+            noise=noise_steps(self.asked, fixed),
         )
         return replace(honest, **changes)
 
@@ -150,11 +161,12 @@ class Stage:
     def report(self, name: str, signed: SignedHeader, *, model: bytes | None = None) -> bytes:
         """What the site answers. model: hash of the vector that comes with the question; the header's own if None."""
         shown = signed.header.model if model is None else model
-        begun = self.sites[name].begin(encode(signed), layout(), training_round=1, model=shown)
+        begun = self.sites[name].begin(encode(signed), self.asked, training_round=1, model=shown)
         if begun.stored:
             return begun.stored
         narrow, wide = self.values(name, signed.header)
-        return self.sites[name].report(begun, Contribution(narrow, wide, self.sites[name].coins(begun)))
+        site = self.sites[name]
+        return site.report(begun, Contribution(narrow, wide, site.coins(begun), site.noise(begun)))
 
     def reports(self, signed: SignedHeader, names: Sequence[str] | None = None) -> dict[str, bytes]:
         return {name: self.report(name, signed) for name in names or signed.header.cohort}
@@ -185,9 +197,9 @@ class Stage:
         """What the site adds: (4856,) float32 and (K,) float64, zeros in blocks that are left out or not declared."""
         own = {block for block, level in enumerate(self._levels(name)) if level > 0}
         pairs = [pair for pair in header.pairs if set(divmod(pair, blocks())) <= own]
-        taking_part = layout().entries_of(set(header.blocks) & own, pairs)
+        taking_part = self.asked.entries_of(set(header.blocks) & own, pairs)
         kept = np.where(taking_part, self._update[name], 0.0)
-        return kept[: layout().narrow].astype(np.float32), kept[layout().narrow :]
+        return kept[: self.asked.narrow].astype(np.float32), kept[self.asked.narrow :]
 
     def truth(self, name: str, header: Header) -> NDArray[np.int64]:
         """The integers that the site masks, (N,) int64."""
@@ -217,16 +229,16 @@ class Stage:
 
     def _site(self, name: str, vault: Any) -> SecureSite:
         party = Party(name, self.keys[name], self.roster, self.policy)
-        return SecureSite(plan(), party, vault, self._random.bytes)
+        return SecureSite(self.approved, party, vault, self._random.bytes)
 
     def _levels(self, name: str) -> Sequence[int]:
         return self.levels.get(name, (8,) * blocks())
 
     def _vector(self, name: str) -> NDArray[np.float64]:
         random = np.random.default_rng(SITES.index(name))
-        update = random.normal(size=layout().narrow)
-        tallies = random.integers(0, 1000, layout().wide).astype(np.float64)
-        return np.concatenate([update * (0.99 * plan().aggregation.clip_norm / np.linalg.norm(update)), tallies])
+        update = random.normal(size=self.asked.narrow)
+        tallies = random.integers(0, 1000, self.asked.wide).astype(np.float64)
+        return np.concatenate([update * (0.99 * self.approved.aggregation.clip_norm / np.linalg.norm(update)), tallies])
 
 
 def signed_report(data: bytes, header: Header) -> SignedReport:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.data.table import SiteTable
-from client.session import TEST
+from client.site_rows import TEST
 from common.evaluation import Evaluation, first_edges
 from common.plan import Plan, Task
 from common.scores import exact_metrics, scores_of_oracle, task_columns

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from client.config import SiteConfig
 from client.data.table import SiteTable, load_table
-from client.session import TEST, TRAIN
+from client.site_rows import TEST, TRAIN
 from common.plan import Plan
 from common.scores import task_columns
 

@@ -50,6 +50,7 @@ def _measures(task: Mapping[str, Any]) -> Markup:
     rows: list[tuple[str, Mapping[str, Any]]] = [
         ("Per-site mean", mapping(task, "per_site_mean")),
         ("Pooled", mapping(task, "pooled")),
+        ("Noise: \u00b1", mapping(task, "noise")),
     ]
     merged = mapping(task, "auroc_histogram")
     if merged and merged.get("auroc") != rows[1][1].get("auroc"):

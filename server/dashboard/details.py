@@ -6,6 +6,8 @@ from typing import Any
 
 from server.dashboard.charts import Charts
 from server.dashboard.markup import Markup, el, join
+from server.dashboard.noise import survey_line
+from server.dashboard.privacy import noise_line
 from server.dashboard.run_figures import MOST_FEATURES, failures, missing_values, norms_by_round, norms_by_site
 from server.dashboard.scores import history_of, mapping
 from server.dashboard.sums import masked, promise
@@ -21,13 +23,17 @@ def boundary(result: Mapping[str, Any]) -> Markup:
     update = f"{count(rounds)} model updates" if rounds != 1 else "One model update"
     update += f" of {count(parameters)} numbers" if parameters is not None else ""
     clipped = f", each clipped to norm {clip:g}" if clip is not None else ""
+    unit = mapping(result, "privacy").get("unit")
+    noised, counted = (", under noise" if unit in units else "" for units in (("patient", "hospital"), ("patient",)))
     inside = _points(records, "Labels and predictions of single patients", "Updates as they were before clipping")
-    outside = _points(update + clipped, "Tallies: counts, moments and score histograms", masked(result))
+    tallies = f"Tallies: counts, moments and score histograms{counted}"
+    outside = _points(update + clipped + noised, tallies, masked(result))
     return el(
         "section",
         el("h2", "What left each hospital"),
         el("div", _side("Stayed inside", inside), _side("Went out", outside), class_="wall"),
         el("p", promise(result), class_="text") if promise(result) else None,
+        el("p", hidden, class_="text") if (hidden := noise_line(result)) else None,
         el("p", _traffic(result), class_="text"),
         id="privacy",
     )
@@ -70,6 +76,7 @@ def data(result: Mapping[str, Any], charts: Charts) -> Markup | None:
         "section",
         el("h2", "Missing values"),
         el("p", f"The share of rows in which a feature was not measured, {where}.{cut}", class_="text"),
+        el("p", scaled, class_="text") if (scaled := survey_line(result)) else None,
         charts.place(figure, title="Missing values", wide=True, max_rem=10 + 9 * len(figure["data"][0]["x"])),
         id="data",
     )
@@ -135,7 +142,7 @@ def _traffic(result: Mapping[str, Any]) -> str:
         sentences.append(f"In each round a hospital received the model, {size(down)}.")
     if up is not None:
         sentences.append(f"It sent {size(up)} back: {size(up * rounds)} over the whole run.")
-    if result.get("secure") is False:
+    if result.get("secure") is False and mapping(result, "privacy").get("unit") != "patient":
         sentences.append(
             "An update is not a record, but it was computed from records: in plain mode the coordinator could study it."
         )

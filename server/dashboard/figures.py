@@ -12,14 +12,17 @@ _HEIGHT_PX = 280
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]], name: str, task: Mapping[str, Any]) -> Figure | None:
-    """The validation score of the model received in each round, and the best possible score as a dashed line."""
+    """The validation score of the model received in each round, and the best possible score as a dashed line.
+
+    None where a single round has a score: that is no curve.
+    """
     score = score_of(task)
     points = [
         (int(entry["round"]), value)
         for entry in history
         if (value := number(mapping(mapping(entry, "tasks"), name).get(score.measure))) is not None
     ]
-    if not points:
+    if len(points) < 2:
         return None
     rounds, values = [point[0] for point in points], [point[1] for point in points]
     low, high = min([*values, *_known(score.best)]), max([*values, *_known(score.best)])
@@ -50,7 +53,7 @@ def learning_curve(history: Sequence[Mapping[str, Any]], name: str, task: Mappin
             color="--accent",
             x=rounds[-1],
             y=final,
-            xanchor="right" if len(points) > 1 else "left",
+            xanchor="right",
             yanchor=end,
             yshift=-7 if under_line else 7,
         )

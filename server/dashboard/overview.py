@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.dashboard.markup import Markup, el, join
+from server.dashboard.noise import counted_once
 from server.dashboard.scores import Score, mapping, mean_auroc, score_of
 from server.dashboard.strips import auroc_floor, legend, strip
 from server.dashboard.sums import seen, single_hospitals
@@ -84,6 +85,7 @@ def results(result: Mapping[str, Any]) -> Markup:
         "section",
         el("h2", "Results"),
         el("p", _reading(scores, best=best), class_="text"),
+        el("p", once, class_="text") if (once := counted_once(result)) else None,
         el(
             "table",
             el("thead", el("tr", *head, el("th", "Test rows", class_="n"))),
@@ -97,7 +99,11 @@ def results(result: Mapping[str, Any]) -> Markup:
 
 def value_cell(score: Score, value: float | None, label: str) -> Markup:
     """A table cell with a score as a reader sees it, and as result.json holds it in `data`'s value."""
-    shown = el("data", score.text(value), value=repr(value)) if value is not None else DASH
+    return _value_cell(score.text(value), value, label)
+
+
+def _value_cell(words: str, value: float | None, label: str) -> Markup:
+    shown = el("data", words, value=repr(value)) if value is not None else DASH
     return el("td", shown, class_="n", data_label=label)
 
 
@@ -109,7 +115,7 @@ def _row(index: int, name: str, task: Mapping[str, Any], score: Score, *, low: f
         el("th", el("a", title_of(name), href=f"#task-{index}"), el("small", f"{kind}; {measure}"), scope="row"),
         el("td", strip(task, low=low), class_="strip-cell"),
         value_cell(score, score.per_site_mean, "Per-site mean"),
-        value_cell(score, score.pooled, "Pooled"),
+        _value_cell(score.pooled_text(), score.pooled, "Pooled"),
         value_cell(score, score.best, "Best possible") if best else None,
         el("td", count(score.rows), class_="n", data_label="Test rows"),
     )

@@ -16,6 +16,7 @@ class Score:
     pooled: over all rows of all sites; from the merged histogram where it could not be computed from rows.
     best: what the true risk behind synthetic data would score.
     rows: labelled test rows of all sites.
+    noise: by how much `pooled` may be off, with 95 % probability, for the noise that protects patients.
     """
 
     measure: str
@@ -24,6 +25,7 @@ class Score:
     pooled: float | None
     best: float | None
     rows: float | None
+    noise: float | None = None
 
     @property
     def name(self) -> str:
@@ -32,6 +34,11 @@ class Score:
     def text(self, value: object) -> str:
         """`value` in this measure's own format, with the unit for an error; a dash where there is none."""
         return fraction(value) if self.measure == "auroc" else amount(value, self.unit)
+
+    def pooled_text(self, sign: str = "\u00b1") -> str:
+        """The pooled value with its noise, "0.842 \u00b1 0.030"; sign: what stands between the two."""
+        shown = self.text(self.pooled)
+        return shown if self.pooled is None or self.noise is None else f"{shown} {sign} {self.text(self.noise)}"
 
 
 def score_of(task: Mapping[str, Any]) -> Score:
@@ -48,6 +55,7 @@ def score_of(task: Mapping[str, Any]) -> Score:
         pooled=merged,
         best=number(task.get(f"oracle_{measure}")),
         rows=number(pooled.get("n")) if "n" in pooled else number(mean.get("n")),
+        noise=number(mapping(task, "noise").get(measure)),
     )
 
 

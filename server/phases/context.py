@@ -59,9 +59,12 @@ def broadcast_of(state: RunState, plan: Plan, edges: NDArray[np.float32]) -> NDA
 def curve_entry(
     number: int, sites: tuple[str, ...], failed: dict[str, str], tallies: NDArray[np.float64], judge: Evaluation
 ) -> dict[str, Any]:
-    """One point of the learning curve: pooled metrics of the model that round `number` received."""
+    """One point of the learning curve: pooled metrics of the model that round `number` received.
+
+    tallies: empty where the plan has none in a round; then no task is in it.
+    """
     tasks = {}
-    for name, entry in judge.pooled(tallies).items():
+    for name, entry in (judge.pooled(tallies) if len(tallies) else {}).items():
         metrics = entry["pooled"]
         if metrics["n"]:
             tasks[name] = {key: metrics[key] for key in _CURVE if key in metrics}

@@ -1,4 +1,7 @@
-"""One round: broadcast, one sum of updates and tallies, division block by block, the strategy's step."""
+"""One round: broadcast, one sum, the step that follows from it, and the strategy that applies this.
+
+The sum is one of updates and tallies, to be divided block by block; or, in pooled DP-SGD, of gradients and their noise.
+"""
 
 import time
 from functools import partial
@@ -7,70 +10,67 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.contribution import NORMS
 from common.errors import RunError
 from common.evaluation import Evaluation
-from common.privacy import l2_norm
+from common.penalty import l2_penalty
 from common.schedule import learning_rate
 from server.cohort import shared_by
 from server.exchange import Question
 from server.journal import RunState
 from server.phases.context import Run, broadcast_of, curve_entry, normaliser_of
+from server.phases.plausible import plausible_round
 from server.strategy import ServerStep
-from server.sums import Sum, plausible_tallies
+from server.sums import Sum
 
 Float64 = NDArray[np.float64]
-_NORMS = 4  # each site adds: norm before clipping, norm after, 1 if it was clipped, 1
 
 
 def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     """The state after the next round. Raises TooFewSites, and RunError if the step is not finite."""
     started, number = time.monotonic(), state.round + 1
-    plan, size = run.plan, run.layout.parameters
+    plan, asked = run.plan, run.update
     judge = Evaluation(plan, plan.evaluation.round_bins, False)
     vector = broadcast_of(state, plan, state.arrays["edges"])
     question = Question("train", plan.hash, round=number, vector=vector)
     taking_part = _taking_part(run, state)
-    plausible = partial(_plausible, run, taking_part)
-    total = run.sums.collect(question, size=size + judge.size + _NORMS, min_sites=run.min_sites, plausible=plausible)
-    update, tallies, norms = np.split(total.total, [size, size + judge.size])
+    size, plausible = asked.narrow + asked.wide, partial(plausible_round, run, taking_part)
+    total = run.sums.collect(question, size=size, min_sites=run.min_sites, plausible=plausible)
+    update, tallies, norms = np.split(total.total, [asked.narrow, size - len(NORMS)])
     weight = _total_weight(run, total, taking_part)
     moved = weight > 0
-    divided = np.divide(update, weight, out=np.zeros_like(update), where=moved)
+    taken = _pooled(run, state, update, moved) if plan.privacy.pooled_steps else _divided(update, weight)
     each = _own_steps(run, total.each, taking_part) if step.robust else None
-    parameters = step.apply(number, state.arrays["parameters"], divided, moved, each)
+    parameters = step.apply(number, state.arrays["parameters"], taken, moved, each)
     if not np.isfinite(parameters).all():
         raise RunError(
             f"round {number}: the step of {plan.aggregation.strategy!r} is not finite; lower "
             "aggregation.server_learning_rate. The journal holds the round before."
         )
-    entry = curve_entry(number, total.sites, total.failed, tallies, judge) | _mean_norms(norms)
+    entry = curve_entry(number, total.sites, total.failed, tallies, judge)
+    entry |= {} if plan.privacy.noise_in_sum else _mean_norms(norms)
     entry |= {"learning_rate": learning_rate(plan.training, number), "seconds": time.monotonic() - started}
     run.note_failures(total.failed, number)
     run.journal.event("round", rounds=plan.training.rounds, **entry)
-    edges = judge.next_edges(state.arrays["edges"], tallies, bins=plan.evaluation.round_bins)
+    edges = state.arrays["edges"]
+    if len(tallies):
+        edges = judge.next_edges(edges, tallies, bins=plan.evaluation.round_bins)
     arrays = {"parameters": parameters, "normaliser": state.arrays["normaliser"], "edges": edges}
     bytes_up = max(total.bytes_up, state.facts.get("bytes_up", 0))
     facts = state.facts | {"history": [*state.facts["history"], entry], "bytes_up": bytes_up}
     return RunState(number, arrays | step.state(), facts)
 
 
-def _plausible(run: Run, taking_part: Float64, sites: tuple[str, ...], vector: NDArray[np.floating]) -> bool:
-    """Whether `sites`, if honest, can have sent this: updates within the clip norm, tallies, and norms that fit them.
+def _divided(update: Float64, weight: Float64) -> Float64:
+    """(D,) the step of sites that weighted their updates: the sum, divided by the levels of those in it."""
+    return np.divide(update, weight, out=np.zeros_like(update), where=weight > 0)
 
-    The sum is divided by the declared levels, so the bound holds for the update before its site weighted it: nothing in
-    blocks that no site declared, and no more in the others than their levels allow.
-    """
-    size, limit = run.layout.parameters, run.plan.aggregation.clip_norm * len(sites) * (1.0 + 1e-3)
-    before, after, clipped, count = vector[-_NORMS:]
-    norms_fit = 0.0 <= after <= limit and after <= before * (1.0 + 1e-3) + 1e-3 and count == round(float(count))
-    # In the open a site counts itself; in a secure sum one may have sent zeros.
-    norms_fit = norms_fit and (count == 1 if len(sites) == 1 else 1 <= count <= len(sites))
-    norms_fit = norms_fit and 0.0 <= clipped <= len(sites) and clipped == round(float(clipped))
-    largest = np.max([run.cohort.levels[site] for site in sites], axis=0)
-    weight = (largest * taking_part)[run.layout.block_of]
-    own, update = weight > 0, vector[:size]
-    update_fits = not update[~own].any() and l2_norm(update[own] / weight[own]) <= limit
-    return norms_fit and update_fits and plausible_tallies(vector[size:-_NORMS], sites=len(sites))
+
+def _pooled(run: Run, state: RunState, gradient: Float64, moved: NDArray[np.bool_]) -> Float64:
+    """(D,) one step of DP-SGD on the sum of all sites' clipped gradients and the gradient of the plan's penalty."""
+    penalty = l2_penalty(run.layout, normaliser_of(state, run.plan).rows)
+    whole = gradient + penalty * state.arrays["parameters"].astype(np.float64)
+    return np.where(moved, -learning_rate(run.plan.training, state.round + 1) * whole, 0.0)
 
 
 def _taking_part(run: Run, state: RunState) -> Float64:

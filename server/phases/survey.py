@@ -1,8 +1,18 @@
-"""Before round 1: what is left out, and the pooled normaliser from two sums over the training rows."""
+"""Before round 1: what is left out, and the pooled normaliser from two sums over the training rows, or a noised one."""
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.contribution import Contribution
 from common.errors import RunError
 from common.evaluation import first_edges
-from common.model import initial_parameters
+from common.model import Normaliser, initial_parameters
+from common.privacy.evaluation import PrivateEvaluation
+from common.privacy.shares import largest_noise
+from common.privacy.survey import PrivateSurvey
 from common.survey import Survey
 from server.exchange import Question
 from server.journal import RunState
@@ -11,9 +21,19 @@ from server.phases.context import Run
 LeftOut = dict[str, dict[str, str]]
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What the sums say. edges: the score edges of round 1. facts: what the result says of the survey."""
+
+    normaliser: Normaliser
+    sites: tuple[str, ...]
+    edges: NDArray[np.float32]
+    facts: dict[str, Any]
+
+
 def survey(run: Run) -> RunState:
     """The state from which round 1 starts. Raises RunError if nothing can be trained, TooFewSites."""
-    plan, layout = run.plan, Survey(run.plan)
+    plan = run.plan
     left_out = too_few_holders(run)
     tasks = [task.name not in left_out["tasks"] for task in plan.tasks]
     features = [feature.name not in left_out["features"] for feature in plan.features]
@@ -23,9 +43,25 @@ def survey(run: Run) -> RunState:
             f"no task can be trained: each has labels at fewer than {plan.aggregation.least_holders} sites; "
             f"{plan.aggregation.holders_rule}."
         )
+    found = (_once if plan.privacy.per_patient else _twice)(run, features, tasks)
+    if found.normaliser.rows < 1:
+        raise RunError("the sites have no training rows; look at 'split' and 'data.keep_rows' in the plan.")
+    run.journal.event("survey", rows=int(found.normaliser.rows), sites=list(found.sites))
+    arrays = {
+        "parameters": initial_parameters(run.layout, seed=plan.seeds.training),
+        "normaliser": found.normaliser.to_vector(),
+        "edges": found.edges,
+    }
+    facts = {"history": [], "left_out": left_out} | found.facts
+    return RunState(0, arrays, facts | {"sites": sorted(run.cohort.levels)})
+
+
+def _twice(run: Run, features: list[bool], tasks: list[bool]) -> _Found:
+    """Exact sums: the second pass between edges found in the first."""
+    layout = Survey(run.plan)
     edges = layout.first_edges()
     for stage in (1, 2):
-        question = Question("query.survey", plan.hash, stage=stage, vector=edges.ravel())
+        question = Question("query.survey", run.plan.hash, stage=stage, vector=edges.ravel())
         total = run.sums.collect(
             question, size=layout.size, min_sites=run.min_sites, plausible=lambda _, vector: layout.plausible(vector)
         )
@@ -33,16 +69,26 @@ def survey(run: Run) -> RunState:
         if stage == 1:
             edges = layout.second_edges(total.total)
     normaliser = layout.normaliser(total.total, edges, features=features, tasks=tasks)
-    if normaliser.rows < 1:
-        raise RunError("the sites have no training rows; look at 'split' and 'data.keep_rows' in the plan.")
-    run.journal.event("survey", rows=int(normaliser.rows), sites=list(total.sites))
-    arrays = {
-        "parameters": initial_parameters(run.layout, seed=plan.seeds.training),
-        "normaliser": normaliser.to_vector(),
-        "edges": first_edges(run.layout.outputs, bins=plan.evaluation.round_bins),
-    }
-    facts = {"history": [], "left_out": left_out, "missing": layout.missing(total.total)}
-    return RunState(0, arrays, facts | {"sites": sorted(run.cohort.levels)})
+    score_edges = first_edges(run.layout.outputs, bins=run.plan.evaluation.round_bins)
+    return _Found(normaliser, total.sites, score_edges, {"missing": layout.missing(total.total)})
+
+
+def _once(run: Run, features: list[bool], tasks: list[bool]) -> _Found:
+    """One sum under noise."""
+    layout, asked = PrivateSurvey(run.plan), Contribution(run.plan, "query.survey", 1)
+    edges = layout.first_edges()
+
+    def plausible(sites: tuple[str, ...], vector: NDArray[np.floating]) -> bool:
+        return layout.plausible(vector, sites=len(sites), noise=largest_noise(asked, sites=len(sites)))
+
+    question = Question("query.survey", run.plan.hash, stage=1, vector=edges.ravel())
+    total = run.sums.collect(question, size=layout.size, min_sites=run.min_sites, plausible=plausible)
+    run.note_failures(total.failed, 0)
+    count = len(total.sites)
+    normaliser = layout.normaliser(total.total, edges, features=features, tasks=tasks, sites=count)
+    errors = layout.errors(total.total, edges, sites=count)
+    facts = {"missing": layout.missing(total.total, sites=count), "survey_noise": errors}
+    return _Found(normaliser, total.sites, PrivateEvaluation(run.plan).first_edges(), facts)
 
 
 def too_few_holders(run: Run) -> LeftOut:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.config import SiteConfig, load_site
+from client.policy import SIMULATED, write_policy
 from common.secagg.json_view import from_json
 from common.secagg.messages import SignedRoster
 from common.secagg.roster import roster_fingerprint
@@ -32,9 +33,11 @@ def consilium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     return run
 
 
-def make_site(name: str, more: str = "") -> None:
+def make_site(name: str, **secure: int) -> None:
+    """A site.toml, and a policy that allows everything but has these rules in its [secure]."""
     Path(name).mkdir(exist_ok=True)
-    Path(name, "site.toml").write_text(f'[site]\nname = "{name}"\n[data]\nfiles = ["a.csv"]\n{more}')
+    Path(name, "site.toml").write_text(f'[site]\nname = "{name}"\n[data]\nfiles = ["a.csv"]\n')
+    write_policy(Path(name, "policy.toml"), SIMULATED | {"secure": SIMULATED["secure"] | secure})
 
 
 def propose(consilium: Command, *names: str, out: str = "proposal.json", f: int = 0, previous: str = "") -> str:

@@ -13,8 +13,11 @@ import numpy as np
 import tomli_w
 from flwr.app import Context, RecordDict
 
+from client.approval import approve
 from client.config import load_site
 from client.door import answer
+from client.keys import make_keys
+from client.policy import SIMULATED, write_policy
 from client.release import Update
 from client.secure import SecureSite
 from client.session import Session, keep_session
@@ -51,8 +54,13 @@ def main(folder: Path, measure: str) -> None:
     key, keys = SigningKey.new(os.urandom), {name: SigningKey.new(os.urandom) for name in SITES}
     roster = found(keys, federation="large", coordinator=key).roster
     parties = {name: Party(name, own, roster) for name, own in keys.items()}
-    session = Session(load_site(folder), plan)
-    session.secure = SecureSite(plan, parties["north"], FileVault(folder / STORE))
+    config = load_site(folder)
+    write_policy(config.policy, SIMULATED)
+    make_keys(config, os.urandom)
+    approve(config, plan)
+    session = Session(config, plan)
+    session.secure = SecureSite(plan, parties["north"], FileVault(folder / STORE, session.vaulted))
+    session.dataset = "no rows"
     act_as_coordinator()
     session.levels = dict.fromkeys(Layout(plan).block_names, 1.0)
     keep_session(session)

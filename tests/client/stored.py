@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from client.at_rest import Vaulted, VaultKey
 from client.store import STORE, FileVault, Store
 from common.errors import Refusal
 from common.secagg.encoding import encode
@@ -14,6 +15,7 @@ from common.secagg.header import RoundState
 from common.secagg.messages import OpenSession, SessionCard, SignedCard, Survivors
 from common.secagg.session import SessionState
 
+VAULTED = Vaulted(VaultKey(bytes(range(32))), "north")
 SESSION, OTHER, KEY = b"s" * 32, b"o" * 32, b"\xa5exchange-key-of-this-session\x5a??"
 SURVIVORS = encode(Survivors("north", b"h" * 32, ("north", "south"), (b"1" * 32, b"2" * 32)))
 ROUND = RoundState(7, b"header of round 7")
@@ -33,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def vault(path: Path) -> FileVault:
-    vault = FileVault(path)
+    vault = FileVault(path, VAULTED)
     with vault.open() as opened:
         opened.keep_session(state())
     return vault
@@ -69,7 +71,7 @@ import os, resource, signal, sys
 from pathlib import Path
 from tests.client.stored import *
 {before}
-with FileVault(Path(sys.argv[1])).open() as opened:
+with FileVault(Path(sys.argv[1]), VAULTED).open() as opened:
     {lines}
     print("done", flush=True)
     sys.stdin.read()

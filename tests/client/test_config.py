@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from client.config import SiteConfig, find_sites, load_site, virtual_site, write_site_toml
+from client.policy import SIMULATED, load_policy, write_policy
 from common.errors import PlanError
+from common.privacy.events import UNNOISED_KINDS
 
 FULL = """
 [site]
@@ -25,9 +27,6 @@ heart_rate = "Puls"
 smoker = ""
 [units]
 weight_kg = "[lb_av]"
-[secure]
-min_cohort = 5
-blocked = ["valley"]
 """
 MINIMAL = '[site]\nname = "a"\n[data]\nfiles = ["a.csv"]\n'
 
@@ -53,7 +52,7 @@ def test_defaults(tmp_path: Path) -> None:
     config = load_site(_write(tmp_path / "site.toml", MINIMAL).parent)
     assert (config.site.device, config.data.encoding, config.data.separator) == ("auto", "utf-8", ",")
     assert (config.folder, config.keys, config.plan) == (tmp_path, tmp_path / "keys", None)
-    assert (config.secure.min_cohort, config.secure.colluding_sites, config.secure.retries) == (3, 0, 1)
+    assert config.policy == tmp_path / "policy.toml"
 
 
 @pytest.mark.parametrize(
@@ -76,9 +75,7 @@ def test_defaults(tmp_path: Path) -> None:
         (MINIMAL + "x = " + "[" * 5000, "not valid TOML: arrays or tables are nested too deeply."),
         (MINIMAL + "x = " + "1" * 5000, "not valid TOML: Exceeds the limit"),
         (MINIMAL + "[columns]\nage = 3\n", "'columns.age' is 3"),
-        (MINIMAL + "[secure]\nmin_cohort = 2\n", "'secure.min_cohort' is 2"),
-        (MINIMAL + "[secure]\ncolluding_sites = -1\n", "'secure.colluding_sites' is -1"),
-        (MINIMAL + '[secure]\nblocked = ["A b"]\n', "'secure.blocked.0' is 'A b'"),
+        (MINIMAL + "[secure]\nmin_cohort = 3\n", "[secure] belongs in policy.toml beside this file now"),
         ("[site\n", "not valid TOML"),
     ],
 )
@@ -174,7 +171,7 @@ def test_a_written_site_reads_the_same(tmp_path: Path, text: str) -> None:
     assert written.site.device == config.site.device
     again = write_site_toml(written, tmp_path / "third" / "site.toml")
     assert again.files == config.files
-    assert [path.name for path in (tmp_path / "third").iterdir()] == ["site.toml"]
+    assert sorted(path.name for path in (tmp_path / "third").iterdir()) == ["policy.toml", "site.toml"]
 
 
 def test_a_virtual_site_shares_the_data_and_nothing_else(tmp_path: Path) -> None:
@@ -183,7 +180,16 @@ def test_a_virtual_site_shares_the_data_and_nothing_else(tmp_path: Path) -> None
     virtual = write_site_toml(virtual_site(config, plan=tmp_path / "run" / "plan.json"), path)
     assert (virtual.name, virtual.files, virtual.columns) == (config.name, config.files, config.columns)
     assert (virtual.folder, virtual.keys) == (path.parent, path.parent / "keys")
+    assert load_policy(virtual.policy).budget.allow_unnoised == UNNOISED_KINDS and virtual.policy.parent == path.parent
     assert virtual.plan == tmp_path / "run" / "plan.json"
+
+
+def test_a_virtual_site_keeps_the_policy_of_the_real_one(tmp_path: Path) -> None:
+    config = load_site(_write(tmp_path / "h" / "site.toml", FULL.replace('keys = "secrets"', 'policy = "own.toml"')))
+    own = write_policy(config.policy, SIMULATED | {"secure": {"min_cohort": 7}})
+    virtual = write_site_toml(virtual_site(config, plan=None), tmp_path / "run" / "site.toml")
+    assert virtual.policy == tmp_path / "h" / "own.toml" and load_policy(virtual.policy) == own
+    assert not (tmp_path / "run" / "policy.toml").exists()
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

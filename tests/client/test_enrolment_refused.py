@@ -48,12 +48,12 @@ def test_wrong_digits_sign_nothing(wrong: str, way: str, consilium: Command) -> 
 
 def test_the_sites_own_policy_counts(consilium: Command) -> None:
     propose(consilium, *SITES)
-    make_site("north", "[secure]\ncolluding_sites = 1\n")
+    make_site("north", colluding_sites=1)
     with pytest.raises(
         Refusal, match=r"proposal\.json: f = 0, this site asks for at least 1\. \[roster_colluding_policy\]"
     ):
         sign(consilium, "north")
-    make_site("south", "[secure]\nmin_cohort = 4\n")
+    make_site("south", min_cohort=4)
     with pytest.raises(Refusal, match=r"m = 3, this site asks for at least 4\. \[roster_cohort_policy\]"):
         sign(consilium, "south")
 

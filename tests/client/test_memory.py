@@ -11,7 +11,7 @@ PROGRAM = Path(__file__).with_name("site_memory.py")
 
 @pytest.mark.parametrize("measure", ["traced", "resident"])
 def test_a_masked_answer_takes_fewer_than_four_copies_of_the_update(tmp_path: Path, measure: str) -> None:
-    """From the update in hand to the reply, with the store on the disk: clipping, weights, masks, store, book."""
+    """From the update in hand to the reply, with the store on the disk: clipping, weights, masks, store, ledger."""
     if measure == "resident" and not Path("/proc/self/clear_refs").exists():
         pytest.skip("only Linux tells a process its own peak since a moment")
     command = [sys.executable, str(PROGRAM), str(tmp_path), measure]

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from client import store
+from client.at_rest import Vaulted, VaultKey
 from client.store import KEEP_S, STORE, FileVault, MemoryVault
 from common.errors import Refusal
+from common.secagg.encoding import encode
 from common.secagg.header import RoundState, names_hash
 from tests.client.stored import (  # noqa: F401  fixtures
     KEY,
@@ -18,6 +20,7 @@ from tests.client.stored import (  # noqa: F401  fixtures
     SESSION,
     SIGNED,
     SURVIVORS,
+    VAULTED,
     WRITES,
     kept,
     path,
@@ -73,7 +76,7 @@ def test_write_that_fails_half_way_changes_nothing(write: str, vault: FileVault)
 def test_only_the_sites_own_user_can_read_it(path: Path) -> None:
     before = os.umask(0)
     try:
-        with FileVault(path).open() as opened:
+        with FileVault(path, VAULTED).open() as opened:
             opened.keep_session(state())
             files = list(path.parent.iterdir())
             assert {f"{STORE}-wal", STORE} <= {file.name for file in files}
@@ -94,12 +97,65 @@ def test_damaged_store_is_refused_in_one_sentence(path: Path, vault: FileVault) 
         except Refusal as refusal:
             codes.add(refusal.code)
             assert "\n" not in str(refusal)
-    assert "cannot_record" in codes and codes <= {"cannot_record", "session_erased", "session_unknown"}
+    allowed = {"cannot_record", "vault_unreadable", "session_erased", "session_unknown"}
+    assert {"cannot_record", "vault_unreadable"} <= codes <= allowed
 
 
 def test_record_that_cannot_be_read_is_refused(vault: FileVault) -> None:
     with vault.open() as opened, opened._database:
         opened._database.execute("UPDATE session SET state = x'00'")
+    refused(vault, "vault_unreadable")
+
+
+def test_values_of_one_session_do_not_open_in_another_or_in_another_column(vault: FileVault) -> None:
+    with vault.open() as opened:
+        opened.keep_session(state(OTHER))
+        opened.keep_round(SESSION, ROUND, REPORT)
+        own, rows = opened.session(SESSION)[0], opened._database.execute("SELECT name, state, round FROM session")
+        stored = {name: (of_session, of_round) for name, of_session, of_round in rows.fetchall()}
+        assert own == state()
+        for column, value in (
+            ("state", stored[OTHER][0]),
+            ("state", stored[SESSION][1]),
+            ("round", stored[OTHER][1]),
+            ("round", stored[SESSION][0]),
+        ):
+            with opened._database:
+                opened._database.execute(f"UPDATE session SET {column} = ? WHERE name = ?", (value, SESSION))
+            with pytest.raises(Refusal) as refusal:
+                opened.session(SESSION)
+            assert refusal.value.code == "vault_unreadable" and "another place" in str(refusal.value)
+            with opened._database:
+                opened._database.execute(
+                    "UPDATE session SET state = ?, round = ? WHERE name = ?", (*stored[SESSION], SESSION)
+                )
+        assert opened.session(SESSION) == (state(), ROUND)
+
+
+def test_another_key_opens_nothing(path: Path, vault: FileVault) -> None:
+    refused(FileVault(path, Vaulted(VaultKey(bytes(32)), "north")), "vault_unreadable")
+    refused(FileVault(path, Vaulted(VaultKey(bytes(range(32))), "south")), "vault_unreadable")
+    assert kept(vault)[0] == RoundState()
+
+
+def test_sessions_of_a_version_that_did_not_encrypt_are_erased(path: Path, vault: FileVault) -> None:
+    with vault.open() as opened, opened._database:
+        opened._database.execute("ALTER TABLE session ADD COLUMN report BLOB")
+        plain = (encode(state()), encode(ROUND), REPORT, SESSION)
+        opened._database.execute("UPDATE session SET state = ?, round = ?, report = ? WHERE name = ?", plain)
+        opened._database.execute("PRAGMA user_version = 0")
+    assert KEY in _raw(path) and REPORT[:40] in _raw(path)
+    refused(vault, "session_erased")
+    assert KEY not in _raw(path) and REPORT[:40] not in _raw(path)
+    with vault.open() as opened:
+        opened.keep_session(state(OTHER))
+    with vault.open() as opened:
+        assert opened.session(OTHER)[0] == state(OTHER)
+
+
+@pytest.mark.parametrize("closed", [lambda path: path.chmod(0o640), lambda path: path.chmod(0o602)])
+def test_store_that_others_may_read_or_write_is_refused(closed, path: Path, vault: FileVault) -> None:
+    closed(path)
     refused(vault, "cannot_record")
 
 
@@ -107,14 +163,24 @@ def _raw(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
-def test_key_and_report_of_an_erased_session_are_in_no_file(path: Path, vault: FileVault) -> None:
+def test_no_key_seed_or_report_is_in_any_file_in_the_open(path: Path, vault: FileVault) -> None:
+    secrets = (KEY, KEY[::-1], REPORT[:40])
     with vault.open() as opened:
         opened.keep_round(SESSION, RoundState(7, b"h", b"digest", own_shares=KEY[::-1]), REPORT)
-        assert KEY in _raw(path) and KEY[::-1] in _raw(path) and REPORT[:40] in _raw(path)
+        assert opened.report(SESSION) == REPORT and opened.session(SESSION)[1].own_shares == KEY[::-1]
+        assert not any(secret in _raw(path) for secret in secrets)
+    assert not any(secret in _raw(path) for secret in secrets)
+
+
+def test_what_an_erased_session_kept_is_in_no_file(path: Path, vault: FileVault) -> None:
+    with vault.open() as opened:
+        opened.keep_round(SESSION, RoundState(7, b"h", b"digest", own_shares=KEY[::-1]), REPORT)
+        both = "SELECT state, round, sealed FROM session JOIN report USING (name)"
+        sealed = opened._database.execute(both).fetchone()
+        assert all(value[-40:] in _raw(path) for value in sealed)
         opened.erase(SESSION)
-        for secret in (KEY, KEY[::-1], REPORT[:40]):
-            assert secret not in _raw(path)
-    assert KEY not in _raw(path) and REPORT[:40] not in _raw(path)
+        assert not any(value[-40:] in _raw(path) for value in sealed)
+    assert not any(value[-40:] in _raw(path) for value in sealed)
     refused(vault, "session_erased")
 
 
@@ -126,7 +192,6 @@ def test_session_of_thirty_days_is_erased_by_the_site_itself(path: Path, vault: 
         opened.keep_session(state())  # when the cards arrive, its age stays what it was
     monkeypatch.setattr(store.time, "time", lambda: now + KEEP_S + 60)
     refused(vault, "session_erased")
-    assert KEY not in _raw(path)
 
 
 def test_store_in_memory_keeps_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +203,7 @@ def test_store_in_memory_keeps_the_same(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a file where the folder should be")
-    refused(FileVault(tmp_path / "keys" / STORE), "cannot_record")
+    refused(FileVault(tmp_path / "keys" / STORE, VAULTED), "cannot_record")
 
 
 def test_locking_is_exclusive_and_deleting_is_secure(vault: FileVault) -> None:

@@ -16,6 +16,7 @@ from tests.client.stored import (  # noqa: F401  fixtures
     ROUND,
     SESSION,
     SIGNED,
+    VAULTED,
     elsewhere,
     kept,
     path,
@@ -75,7 +76,7 @@ def test_store_that_was_put_back_has_lost_its_sessions(how: str, path: Path, vau
 def test_store_that_nobody_touched_keeps_its_sessions(path: Path, vault: FileVault) -> None:
     shutil.copytree(path.parent, path.parent.parent / "backup")
     path.parent.rename(path.parent.with_name("moved"))  # the same disk, another folder
-    moved = FileVault(path.parent.with_name("moved") / STORE)
+    moved = FileVault(path.parent.with_name("moved") / STORE, VAULTED)
     for number in range(1, 4):
         with moved.open() as opened:
             opened.keep_round(SESSION, RoundState(number, b"h"))

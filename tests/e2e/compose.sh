@@ -34,12 +34,31 @@ test "${RUNS[0]}" != "${RUNS[1]}"
 # Each machine has its own private keys, and nobody else's.
 keys_of() { docker compose run --rm --no-deps --no-TTY "$1" find "$2" -name '*.key' 2>/dev/null | sort | tr '\n' ' '; }
 for site in north harbour valley; do
-  test "$(keys_of "site-$site" /site)" = "/site/keys/signing.key /site/node.key "
+  test "$(keys_of "site-$site" /site)" = "/site/keys/at-rest.key /site/keys/signing.key /site/node.key "
 done
 test "$(keys_of superexec /coordinator)" = "/coordinator/coordinator.key "
 test "$(keys_of superlink /link)" = "/link/server.key "
 say "keys are where they belong"
 
+# Every hospital can say what left it and what that cost, and nothing in its ledger was changed.
+at_site() { docker compose exec --no-TTY "site-$1" consilium site "${@:2}" /site; }
+for site in north harbour valley; do
+  at_site "$site" ledger | tee "$OUT/ledger"
+  grep -q "no overall epsilon" "$OUT/ledger" # this plan has no noise
+  at_site "$site" receipts verify
+done
+say "ledgers are whole"
+
 COMPARE=$PWD/tests/e2e/compare.py
 docker compose run --rm --no-deps --no-TTY --volume "$COMPARE:/compare.py:ro" run python /compare.py "${RUNS[@]}"
+
+# A hospital that has put the brake on stops the next run, and the coordinator is told a code.
+at_site north pause
+if docker compose up --no-color --exit-code-from run run >"$OUT/paused" 2>&1; then
+  echo "a run ended well although a hospital was paused"
+  exit 1
+fi
+grep -q "paused: " "$OUT/paused" || { cat "$OUT/paused"; exit 1; }
+at_site north resume
+say "a paused hospital stops a run"
 say "done"

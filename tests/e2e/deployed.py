@@ -22,6 +22,7 @@ from typing import Any
 
 from common.files import write_atomic
 from common.plan import Plan
+from common.privacy.events import UNNOISED_KINDS
 from deploy.compose.keys import node_key, server_certificate, shared_secret
 
 ROOT = Path(__file__).parents[2]
@@ -42,10 +43,14 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float) -> Any
 
 @dataclass
 class Federation:
-    """folder: everything that is written. sites: name -> the hospital's own folder, with its site.toml."""
+    """folder: everything that is written. sites: name -> the hospital's own folder, with its site.toml.
+
+    recorded: the sites whose runner also writes down what it sends (tests/e2e/recording_runner.py).
+    """
 
     folder: Path
     sites: dict[str, Path]
+    recorded: tuple[str, ...] = ()
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _port: int = 0
 
@@ -77,13 +82,17 @@ class Federation:
         return dict(json.loads(text[text.index("{") :]))
 
     def approve(self, plan: Plan) -> None:
-        """Every hospital puts the plan where its site.toml names it, and so does the coordinator."""
+        """Every hospital puts the plan where its site.toml names it and signs it, and so does the coordinator."""
         for folder in (self.folder, *self.sites.values()):
             write_atomic(folder / "plan.json", plan.canonical)
+        self._at_each_site("approve", "plan.json", "--approve", plan.hash[:8])
 
     def enrol(self) -> None:
         """Keys, cards, a roster that every site looks at, signs and accepts: one command for each step."""
         shown = self._at_each_site("init")
+        for home in self.sites.values():
+            with open(home / "policy.toml", "a") as policy:  # the template's last line is for a person to write
+                policy.write(f"allow_unnoised = {list(UNNOISED_KINDS)}\n")
         cards = [f"{site}.card.json" for site in self.sites]
         options = ("--federation", "deployed", "--out", "proposal.json")
         proposed = self.command("consilium", "server", "roster", *cards, *options)
@@ -132,7 +141,8 @@ class Federation:
 
     def start_site(self, site: str) -> None:
         home = self.sites[site]
-        runner = (sys.executable, "-m", "client.runner", "--app", APP, "--", "--superlink", self.address)
+        module = "tests.e2e.recording_runner" if site in self.recorded else "client.runner"
+        runner = (sys.executable, "-m", module, "--app", APP, "--", "--superlink", self.address)
         node = ("--auth-supernode-private-key", home / "node.key", "--node-config", f'site-config="{home}/site.toml"')
         self._start(site, *runner, "--root-certificates", self.folder / "ca.crt", *node, cwd=ROOT)
 
@@ -196,9 +206,9 @@ class Federation:
 
 
 @contextlib.contextmanager
-def running(folder: Path, sites: dict[str, Path]) -> Iterator[Federation]:
+def running(folder: Path, sites: dict[str, Path], *, recorded: tuple[str, ...] = ()) -> Iterator[Federation]:
     """Enrolled and started; stopped at the end, whatever happened."""
-    federation = Federation(folder, sites)
+    federation = Federation(folder, sites, recorded)
     try:
         federation.enrol()
         federation.start()

@@ -13,9 +13,10 @@ import pytest
 import tomli_w
 from sklearn.metrics import roc_auc_score
 
+from client.at_rest import MODEL
 from client.config import load_site
 from client.data.table import load_table
-from client.session import TEST
+from client.site_rows import TEST
 from common.files import read_plan
 from tests.conftest import small_content, small_table
 
@@ -76,7 +77,7 @@ def test_predict_reproduces_the_auroc_of_the_result(federation, write_sites, tmp
     result, plan = json.loads((out / "result.json").read_text()), read_plan(out / "plan.json")
     for site in ("north", "south", "west"):
         predictions = tmp_path / f"{site}.csv"
-        model = out / "sites" / site / "model.safetensors"  # the copy that *finish* left at the site
+        model = out / "sites" / site / MODEL  # the encrypted copy that *finish* left at the site
         assert consilium("predict", model, sites / f"{site}.csv", "--out", predictions).returncode == 0
         predicted, truth = pd.read_csv(predictions), pd.read_csv(sites / f"{site}.csv")
         assert list(predicted.columns) == ["patient", "death", "stay", "triage", "pressure"]

@@ -12,16 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.book import read_book
+from client.at_rest_key import vaulted
 from client.config import find_sites, load_site
 from client.data.synthetic import hospitals, write_hospitals
+from client.ledger_file import LEDGER
+from client.ledger_reading import read_receipts
 from client.store import STORE
 from common.files import read_plan
 from common.plan import Plan
 from experiments.simulate import simulate
 from server.journal import EVENTS
 from tests.e2e.deployed import ROOT, RUN_S, Federation, running, wait_until
+from tests.e2e.recording_runner import sent
 from tests.laws.asserts import assert_same_model
+from tests.wire import assert_receipts_are_what_passed
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower")]
 SITES, MODEL = ("north", "harbour", "valley"), "model.safetensors"
@@ -36,7 +40,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     for home in homes:
         text = (home / "site.toml").read_text()
         (home / "site.toml").write_text(text.replace("[site]\n", '[site]\nplan = "plan.json"\n', 1))
-    with running(folder, {home.name: home for home in homes}) as federation:
+    with running(folder, {home.name: home for home in homes}, recorded=("north",)) as federation:
         yield federation
 
 
@@ -45,7 +49,7 @@ def _plan(*settings: str) -> Plan:
 
 
 def _in_process(federation: Federation, plan: Plan, out: Path) -> Path:
-    """The same plan and tables in this process; the books of its virtual sites are in out/sites."""
+    """The same plan and tables in this process; its virtual sites are in out/sites."""
     simulate(plan, find_sites(federation.folder / "sites"), out)
     return out
 
@@ -66,6 +70,7 @@ def test_commands_and_processes_give_the_in_process_model(federation: Federation
     for home in federation.sites.values():
         assert _rows(home, "SELECT * FROM session") == []
         assert len(_rows(home, "SELECT * FROM erased")) == 1
+    _assert_receipts(federation, least=3 + 3 * plan.training.rounds)
 
 
 @pytest.mark.torture  # a minute of it is the SuperLink's wait before it takes a silent site for lost; .ci/run runs it
@@ -92,6 +97,14 @@ def test_a_site_that_loses_power_stops_the_run_and_the_resumed_run_ends_with_the
     assert_same_model(_in_process(federation, plan, tmp_path / "here") / MODEL, out / MODEL)
     for home in federation.sites.values():
         assert _rows(home, "SELECT * FROM session") == []
+    _assert_receipts(federation, least=3 + 3 * plan.training.rounds)
+
+
+def _assert_receipts(federation: Federation, *, least: int) -> None:
+    """What the runner of `north` has sent, byte for byte, is what the receipts in its ledger say."""
+    home = federation.sites["north"]
+    receipts = assert_receipts_are_what_passed(home / LEDGER, sent(home))
+    assert len(receipts) >= least and not any(receipt["code"] for receipt in receipts)
 
 
 def _rounds(out: Path) -> int:
@@ -110,14 +123,19 @@ def _last_report(home: Path) -> bytes:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy(load_site(home).keys / (STORE + suffix), Path(folder) / (STORE + suffix))
         with contextlib.closing(sqlite3.connect(Path(folder) / STORE)) as database:
-            return next((report for (report,) in database.execute("SELECT report FROM session") if report), b"")
+            site = vaulted(load_site(home))
+            rows = database.execute("SELECT name, sealed FROM report")
+            opened = (site.open(report, STORE, f"report {name.hex()}", source=STORE) for name, report in rows)
+            return next(opened, b"")
     return b""
 
 
 def _assert_random(report: bytes, home: Path) -> None:
-    """These bytes left the site, as its book says, and where its vector stands they are as good as random."""
+    """These bytes left the site, as its receipts say, and where its vector stands they are as good as random."""
     digest = hashlib.sha256(report).hexdigest()
-    wait_until(lambda: any(entry["sha256"] == digest for entry in read_book(home)), "the entry in the book", RUN_S)
+    wait_until(
+        lambda: any(receipt["sha256"] == digest for receipt in read_receipts(home / LEDGER)), "the receipt", RUN_S
+    )
     assert len(report) > WINDOW and _chi_square(report[:WINDOW]) < MOST_CHI_SQUARE
 
 

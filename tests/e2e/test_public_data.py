@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from client.config import find_sites, load_site
 from client.data.table import load_table
 from client.predict import predict_file
-from client.session import TEST
+from client.site_rows import TEST
 from common.files import read_plan
 from experiments.results.study import ROOT, Example, examples, federations, mean_over_tasks
 from experiments.simulate import simulate

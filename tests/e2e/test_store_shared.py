@@ -4,15 +4,17 @@ import multiprocessing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from client.at_rest import Vaulted, VaultKey
 from client.store import STORE, FileVault
 
+VAULTED = Vaulted(VaultKey(bytes(range(32))), "north")
 PROCESSES, TIMES, HELD, WAIT_S = 4, 100, 10, 120.0
 
 
 def _end_sessions(path: Path, names: list[bytes], together: Barrier) -> None:
     for first in range(0, len(names), HELD):
         together.wait(WAIT_S)  # all open at the same moment; one has it, and the others wait together
-        with FileVault(path).open() as store:
+        with FileVault(path, VAULTED).open() as store:
             for name in names[first : first + HELD]:
                 store.erase(name)
 
@@ -29,5 +31,5 @@ def test_processes_take_turns_at_the_store(tmp_path: Path) -> None:
         process.join(WAIT_S)
     # A process that was refused has ended with status 1.
     assert [process.exitcode for process in processes] == [0] * PROCESSES
-    with FileVault(path).open() as store:
+    with FileVault(path, VAULTED).open() as store:
         assert all(store.has(name) for own in names for name in own)

@@ -20,7 +20,8 @@ from experiments.cli import app
 ATTACKS = registry.attacks()
 each = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name.replace(" ", "-"))
 
-# Without its check each of these ends with the victim's values in the attacker's hands: they are attacks, not noise.
+# Without its check each of these ends with the victim's values in the attacker's hands, or with a sum that had to be
+# noisy: they are attacks, not noise.
 DECISIVE = {
     "swapped keys",
     "same model again, with one site fewer",
@@ -32,6 +33,7 @@ DECISIVE = {
     "signer outside the committee",
     "a report's signature used as a cross-check",
     "two sums of one model in two sessions",
+    "less noise than the plan's",
 }
 # Rules of a site's store rather than checks of a message.
 STORE = {"session_erased"}

@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from client.config import find_sites
 from client.data.table import SiteTable
-from client.session import TEST, TRAIN, VALIDATION
+from client.site_rows import TEST, TRAIN, VALIDATION
 from common.errors import ConsiliumError, RunError
 from common.plan import Plan
 from experiments.baselines import BASELINES, run_baselines

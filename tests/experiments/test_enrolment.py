@@ -1,5 +1,6 @@
 """Virtual sites: a run's folder whose keys do not fit together, and rules that no roster can keep."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import Any
 import pytest
 
 from client.config import find_sites, load_site
+from client.key_file import write_key
 from client.keys import load_roster
+from client.policy import SIMULATED, write_policy
 from common.errors import ConsiliumError, RunError
 from common.plan import Plan, plan_from_dict
+from common.secagg.key_pem import key_to_pem
+from common.secagg.primitives import SigningKey
 from experiments import enrolment
 from experiments.enrolment import enrol_virtual
 from experiments.simulate import prepare_sites, simulate
@@ -23,14 +28,22 @@ def _plan(**aggregation: Any) -> Plan:
     return plan_from_dict(content, source="federation.toml")
 
 
-def _swap(one: Path, other: Path) -> None:
-    first = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(first)
+def _other_coordinator(out: Path) -> None:
+    (out / "coordinator.key").write_bytes(key_to_pem(SigningKey.new(os.urandom)))
+
+
+def _other_key(out: Path) -> None:
+    """The site's own vault opens it, but it is not the key in the roster."""
+    key = out / "sites/north/keys/signing.key"
+    key.unlink()
+    write_key(load_site(out / "sites/north"), key, SigningKey.new(os.urandom))
 
 
 def _swap_keys(out: Path) -> None:
-    _swap(out / "sites/north/keys/signing.key", out / "sites/south/keys/signing.key")
+    one, other = (out / f"sites/{name}/keys/signing.key" for name in ("north", "south"))
+    first = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(first)
 
 
 DAMAGE: dict[str, Callable[[Path], None]] = {
@@ -40,11 +53,11 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
         (out / n).unlink() for n in ("roster.json", "sites/north/keys/signing.key")
     ],
     "coordinator deleted": lambda out: (out / "coordinator.key").unlink(),
-    "coordinator swapped": lambda out: shutil.copy(out / "sites/north/keys/signing.key", out / "coordinator.key"),
+    "another coordinator": _other_coordinator,
     "a key deleted": lambda out: (out / "sites/north/keys/signing.key").unlink(),
     "a site's memory deleted": lambda out: (out / "sites/north/keys/approved.json").unlink(),
     "a site's keys deleted": lambda out: shutil.rmtree(out / "sites/north/keys"),
-    "keys swapped": _swap_keys,
+    "another key": _other_key,
     "keys and roster of a site deleted": lambda out: [p.unlink() for p in (out / "sites/north/keys").glob("[rs]*")],
 }
 
@@ -65,13 +78,24 @@ def test_keys_that_do_not_fit_together_are_one_sentence(damage: str, write_sites
         )
 
 
-@pytest.mark.parametrize("step", ["make_keys", "approve_roster", "sign_roster", "accept_roster", "write_atomic"])
+def test_keys_that_were_swapped_do_not_open(write_sites: Any, tmp_path: Path) -> None:
+    out, plan = tmp_path / "out", _plan()
+    sites = prepare_sites(plan, find_sites(write_sites()), out)
+    enrol_virtual(plan, sites, out)
+    _swap_keys(out)
+    with pytest.raises(ConsiliumError, match=r"north/keys/signing\.key: was encrypted with another key"):
+        enrol_virtual(plan, sites, out)
+
+
+@pytest.mark.parametrize(
+    "step", ["make_keys", "approve", "approve_roster", "sign_roster", "accept_roster", "write_atomic"]
+)
 @pytest.mark.parametrize("calls", [0, 1])
 def test_after_a_crash_at_any_step_it_goes_on(
     step: str, calls: int, write_sites: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, plan = tmp_path / "out", _plan()
-    sites = prepare_sites(plan, find_sites(write_sites()), out)
+    configs = find_sites(write_sites())
     whole, left = getattr(enrolment, step), [calls]
 
     def stops(*arguments: Any, **options: Any) -> Any:
@@ -83,10 +107,11 @@ def test_after_a_crash_at_any_step_it_goes_on(
     with monkeypatch.context() as power_cut:
         power_cut.setattr(enrolment, step, stops)
         if (step, calls) == ("write_atomic", 1):
-            enrol_virtual(plan, sites, out)  # it writes one file only
+            enrol_virtual(plan, prepare_sites(plan, configs, out), out)  # it writes one file only
         else:
             with pytest.raises(KeyboardInterrupt):
-                enrol_virtual(plan, sites, out)
+                enrol_virtual(plan, prepare_sites(plan, configs, out), out)
+    sites = prepare_sites(plan, configs, out)
     keys = enrol_virtual(plan, sites, out)
     for path in sites.values():
         accepted = load_roster(load_site(path))
@@ -105,8 +130,8 @@ def test_a_sites_own_policy_is_asked_before_the_folder_is_made(write_sites: Any,
     for name in ("north", "south", "west"):
         (folder / name).mkdir()
         (folder / f"{name}.csv").rename(folder / name / "table.csv")
-        more = "[secure]\ncolluding_sites = 1\n" if name == "south" else ""
-        (folder / name / "site.toml").write_text(f'[site]\nname = "{name}"\n[data]\nfiles = ["table.csv"]\n{more}')
+        (folder / name / "site.toml").write_text(f'[site]\nname = "{name}"\n[data]\nfiles = ["table.csv"]\n')
+    write_policy(folder / "south" / "policy.toml", SIMULATED | {"secure": {"colluding_sites": 1}})
     with pytest.raises(RunError, match=r"site\.toml: south would refuse this plan's roster: f = 0, this site asks for"):
         simulate(_plan(), find_sites(folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -10,10 +10,12 @@ from client import work
 from client.app import app
 from client.config import find_sites
 from client.session import close_sessions
+from common.errors import DataError
 from common.plan import Plan
 from experiments.simulate import prepare_sites
 from server.identity import act_as_coordinator
 from server.journal import PLAN
+from tests.laws.one_site import OneSite, no_file_beyond, small
 from tests.laws.test_door import SECRET, _message
 
 
@@ -28,7 +30,7 @@ def test_logs_of_sites_are_apart_and_private(
         app(_message("query.declare", plan, stage=9), context)  # opens every log
 
     def fail(*_: object) -> None:
-        raise ValueError(SECRET)
+        raise DataError(SECRET)
 
     monkeypatch.setattr(work, "declare", fail)
     app(_message("query.declare", plan), contexts["south"])
@@ -37,3 +39,22 @@ def test_logs_of_sites_are_apart_and_private(
         assert (SECRET in log.read_text()) == (name == "south")
         assert log.stat().st_mode & 0o077 == 0
     close_sessions()
+
+
+def test_a_line_that_cannot_be_written_is_shown_nowhere_else(
+    site: Callable[[Plan], OneSite], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's own log prints such a line, its arguments and the error behind it on the process's terminal."""
+    plan = small(aggregation={"secure": False})
+    one = site(plan)
+
+    def fail(*_: object) -> None:
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(work, "declare", fail)
+    one.ask(plan, "query.declare")
+    with no_file_beyond((one.folder / "site.log").stat().st_size):
+        reply = one.ask(plan, "query.declare")
+    shown = capsys.readouterr().err
+    assert reply.has_error() and SECRET not in repr(reply)
+    assert SECRET not in shown and shown == f"{one.folder / 'site.log'}: a line of this log could not be written.\n"

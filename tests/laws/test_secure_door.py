@@ -1,5 +1,6 @@
 """The door in a plan with secure sums: what it refuses, and that what is not in a sum is zero before the masks."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from client import secure, work
 from client.app import app
-from client.book import read_book
+from client.ledger_file import LEDGER
+from client.ledger_reading import read_receipts
 from client.refusals import CODES
 from client.release import Statistics, Update
 from client.session import Session, close_sessions
@@ -118,14 +120,15 @@ def test_every_cut_of_a_protocol_message_is_refused(kind: str, federation: Feder
 
 @pytest.mark.parametrize("kind", STEPS)
 def test_report_and_answers_are_all_that_leaves(kind: str, federation: Federation, asked) -> None:
-    """One array of bytes and nothing beside it; no float vector is in it, and the book names its hash."""
+    """One array of bytes and nothing beside it; no float vector is in it, and its receipt names its hash."""
     reply = app(asked[kind], federation.context("south"))
     assert list(reply.content) == ["arrays"]
     (name,) = reply.content["arrays"]
     assert name == ("report" if kind == "train" else "answer")
     assert not any(isinstance(record, ConfigRecord) for record in reply.content.values())
-    entry = read_book(federation.sites["south"].parent)[-1]
-    assert entry["bytes"] == len(data_of(reply)) and entry["release"] != "update"
+    receipt = read_receipts(federation.sites["south"].parent / LEDGER)[-1]
+    assert receipt["bytes"] == len(data_of(reply)) and receipt["release"] != "update"
+    assert receipt["sha256"] == hashlib.sha256(data_of(reply)).hexdigest()
 
 
 def test_vector_where_a_protocol_message_belongs_is_refused(federation: Federation) -> None:
@@ -230,4 +233,5 @@ def test_planted_exception_around_the_masks_leaves_as_a_code(place: str, federat
     assert total.failed == {"south": "site_error"}
     (reply,) = (r for s, m, r in wire.sent if (s, m.metadata.message_type) == ("south", "train"))
     assert SECRET not in repr(reply) and reply.error.reason == "site_error: " + CODES["site_error"][1]
-    assert SECRET in (federation.sites["south"].parent / "site.log").read_text()
+    log = (federation.sites["south"].parent / "site.log").read_text()
+    assert "ValueError at test_secure_door.py:" in log and SECRET not in log

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from client.book import Step
 from client.config import find_sites, load_site
+from client.receipts import Step
 from client.request import Request
 from client.session import Session
 from client.trainer import Trainer, TrainingSet

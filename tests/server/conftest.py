@@ -18,10 +18,11 @@ from tests.server.clock import Clock
 
 @dataclass
 class Seen:
-    """What each site put into its last report, before rounding and after, and the sums that were opened."""
+    """What each site put into its last report, before rounding and after, with its noise, and the sums opened."""
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
     integers: dict[str, np.ndarray] = field(default_factory=dict)
+    noise: dict[str, np.ndarray] = field(default_factory=dict)
     totals: list[np.ndarray] = field(default_factory=list)
 
     def exact(self, sites: tuple[str, ...]) -> np.ndarray:
@@ -38,6 +39,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         parts = fixed.integers(contribution.narrow, contribution.wide, contribution.coins)
         seen.integers[party.site] = np.concatenate([part.astype(np.int64) for part in parts])
         seen.values[party.site] = np.concatenate([contribution.narrow.astype(np.float64), contribution.wide])
+        if contribution.noise is not None:
+            seen.noise[party.site] = contribution.noise
         return make(party, session, state, contribution, random=random)
 
     def opening(self):

@@ -13,8 +13,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, 
 from numpy.lib import format as npy
 
 from client.app import app
-from client.book import Step, read_book
 from client.config import find_sites, load_site
+from client.ledger_file import LEDGER
+from client.ledger_reading import read_receipts
+from client.receipts import Step
 from client.release import Update
 from client.request import Request
 from client.session import Session
@@ -153,10 +155,10 @@ def test_norms_are_those_of_the_updates(make_plan, write_sites, tmp_path: Path, 
     after = {site: min(norm, clip) for site, norm in before.items()}
     assert before["north"] > 1.2 * clip and max(before["south"], before["west"]) < clip
     for site in updates:
-        (details,) = (e["details"] for e in read_book(out / "sites" / site) if e["release"] == "update")
-        assert details["norm_before_clip"] == pytest.approx(before[site])
-        assert details["norm_after_clip"] == pytest.approx(after[site], rel=1e-5)
-        assert details["norm_released"] < details["norm_after_clip"]  # a level below 1 shortens it once more
+        (receipt,) = (r for r in read_receipts(out / "sites" / site / LEDGER) if r["release"] == "update")
+        assert receipt["norm_before_clip"] == pytest.approx(before[site])
+        assert receipt["norm_after_clip"] == pytest.approx(after[site], rel=1e-5)
+        assert receipt["details"]["norm_released"] < receipt["norm_after_clip"]  # a level below 1 shortens it once more
     assert entry["norm_before_clip"] == pytest.approx(np.mean(list(before.values())), rel=1e-5)
     assert entry["norm_after_clip"] == pytest.approx(np.mean(list(after.values())), rel=1e-5)
     assert entry["clipped_fraction"] == pytest.approx(1 / 3)
@@ -338,9 +340,9 @@ def test_resuming_a_finished_run_gives_the_same_result(make_plan, write_sites, t
     plan, sites, out = make_plan(training={"rounds": 2}), find_sites(write_sites()), tmp_path / "out"
     result = simulate(plan, sites, out)
     model, told = (out / "model.safetensors").read_bytes(), []
-    released = [len(read_book(out / "sites" / site.name)) for site in sites]
+    released = [len(read_receipts(out / "sites" / site.name / LEDGER)) for site in sites]
     assert simulate(plan, sites, out, resume=True, listeners=(told.append,)) == result
-    assert told == [] and [len(read_book(out / "sites" / site.name)) for site in sites] == released
+    assert told == [] and [len(read_receipts(out / "sites" / site.name / LEDGER)) for site in sites] == released
     (out / "result.json").unlink()  # cut off before the last file: evaluated again, and the same
     again = simulate(plan, sites, out, resume=True, listeners=(told.append,))
     assert _without_seconds(again) == _without_seconds(result)

@@ -18,6 +18,7 @@ from common.secagg.messages import (
     SignedCard,
     SignedHeader,
 )
+from common.secagg.noise import NoiseShare
 from common.secagg.primitives import SigningKey, digest
 from common.secagg.roster import found
 from tests.common.secagg.stage_site import PLAN, Site, coins_of
@@ -32,7 +33,7 @@ class Stage:
 
     def __init__(
         self, count: int, *, colluding: int = 0, missing: int | None = None, parameters: int = 20, tallies: int = 3,
-        seed: int = 0,
+        seed: int = 0, noise: NoiseShare | None = None,
     ) -> None:  # fmt: skip
         self.random = Random(seed)
         self.numbers = np.random.default_rng(seed)
@@ -41,9 +42,10 @@ class Stage:
         self.key = SigningKey.new(self.random.randbytes)
         signed = found(keys, federation="stage", coordinator=self.key, colluding=colluding, missing=missing)
         self.roster = signed.roster
-        self.fixed = FixedPoint.fit(clip_norm=CLIP, sites=count)
+        self.fixed = FixedPoint.fit(clip_norm=CLIP, sites=count, noise=noise)
         scales = (CLIP, self.fixed.narrow_scale, self.fixed.wide_scale)
-        self.question = Question(PLAN, "train", 0, 0, LAYOUT, parameters, tallies, *scales)
+        steps = 0 if noise is None else noise.steps(self.fixed.narrow_scale)
+        self.question = Question(PLAN, "train", 0, 0, LAYOUT, parameters, tallies, *scales, steps)
         roster = encode(self.roster)
         self.sites = {
             name: Site(name, key, roster, self.question, Random(self.random.randbytes(16)))
@@ -85,6 +87,7 @@ class Stage:
             clip_norm=CLIP,
             narrow_scale=asked.narrow_scale,
             wide_scale=asked.wide_scale,
+            noise=asked.noise,
         )
         return SignedHeader(made, self.key.sign("header", made))
 

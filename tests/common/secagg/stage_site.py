@@ -92,11 +92,13 @@ class Site:
         self.training = after
         return None
 
-    def finish(self, narrow: np.ndarray, wide: np.ndarray, *, stored: bool = True) -> bytes | None:
+    def finish(
+        self, narrow: np.ndarray, wide: np.ndarray, *, stored: bool = True, noise: np.ndarray | None = None
+    ) -> bytes | None:
         """The training ends: the report that leaves. stored=False: the process ends before its transaction does."""
         state, self.training = self.training, None
         checks.require(state == self._round, "round_overtaken", "another round began meanwhile.")
-        contribution = report.Contribution(narrow, wide, coins_of(self.name, state.number))
+        contribution = report.Contribution(narrow, wide, coins_of(self.name, state.number), noise)
         after, data = report.make_report(self.party, self._session, state, contribution, random=self.random.randbytes)
         if not stored:
             self.restart()

@@ -1,0 +1,86 @@
+"""What a request has to pass before any work is done for it: brake, plan, approval, policy, repeats, and the budget.
+
+Nothing here looks at a patient's values. Each rule is asked again for every request: the operator may pause, a budget
+may be spent meanwhile, an hour may strike.
+"""
+
+from datetime import datetime
+
+from client import brake
+from client.budget import Budget
+from client.code_hash import code_hash
+from client.policy import check_hours, check_plan, check_rounds, check_unchanged
+from client.receipts import Entry
+from client.request import PROTOCOL, Request
+from client.session import Session
+from common.errors import Refusal
+from common.privacy import mechanism
+from common.privacy.events import Spent, Unnoised
+
+
+def check(session: Session, request: Request) -> None:
+    """Raises Refusal with the code of the first rule that says no."""
+    brake.check(session.config)
+    if request.step.plan_hash != session.plan.hash:
+        asked, approved = request.step.plan_hash[:16], session.plan.hash[:16]
+        raise Refusal("plan_not_approved", f"the coordinator asked for plan {asked}, this site approved {approved}.")
+    if request.protocol and not session.plan.aggregation.secure:
+        raise Refusal("malformed_request", "a message of secure aggregation, in a plan with plain sums.")
+    session.check_approval()
+    check_unchanged(session.config.policy, session.policy)
+    check_plan(session.policy, session.plan, unnoised=unnoised(session), code=code_hash())
+    if request.step.kind in PROTOCOL:
+        return  # it only ends what was begun inside the hours
+    check_hours(session.policy, datetime.now())
+    session.ledger.check_question(request.step, request.digest)
+
+
+def entry(session: Session, request: Request) -> Entry | None:
+    """What the ledger has to hold before `request` is answered; None where the answer tells nothing about patients."""
+    spent = _cost(session, request.step.kind)
+    if spent is None:
+        return None
+    study = session.plan.federation.name
+    return Entry(study, request.step, spent, session.plan.privacy.unit, session.dataset, session.policy.digest)
+
+
+def afford(session: Session, wanted: Entry | None) -> None:
+    """Raises Refusal `budget_exceeded` or `too_many_rounds` where this one more release would be too much."""
+    if wanted is None:
+        return
+    if wanted.step.kind == "train":
+        check_rounds(session.policy, session.ledger.rounds(wanted.study, also=wanted.step))
+    rules = session.policy.budget
+    budget = Budget(rules.epsilon_per_study, rules.epsilon_per_year, rules.delta)
+    session.ledger.project(wanted.spent, study=wanted.study, budget=budget)
+
+
+def in_words(spent: Spent) -> str:
+    """The noise of a release, for its receipt."""
+    event = spent.event
+    if isinstance(event, Unnoised):
+        return "none"
+    part = f", each over a sample of {event.sampling_probability:.4g} of the patients"
+    steps = f"{event.count} x Gaussian" if event.count > 1 else "Gaussian"
+    return f"{steps}, {event.noise_multiplier:g} x sensitivity{part if event.sampling_probability < 1 else ''}"
+
+
+def unnoised(session: Session) -> list[str]:
+    """The kinds of release that this session's plan makes without noise."""
+    events = (_cost(session, kind) for kind in ("query.declare", "query.survey", "train", "evaluate"))
+    return [spent.event.kind for spent in events if spent is not None and isinstance(spent.event, Unnoised)]
+
+
+def _cost(session: Session, kind: str) -> Spent | None:
+    plan = session.plan
+    match kind:
+        case "query.declare":
+            return mechanism.levels_event(plan)
+        case "query.survey":
+            return mechanism.survey_event(plan, session.mechanism)
+        case "train":
+            return mechanism.round_event(plan, session.mechanism)
+        case "evaluate":
+            return mechanism.evaluation_event(plan, session.mechanism)
+        case _:
+            return None

@@ -1,0 +1,225 @@
+"""The site's privacy ledger: what each release costs, written before it is made, and a receipt before it leaves.
+
+One file, one signed chain of records (client/chain.py). A crash between an entry and its release costs budget, never
+the reverse. Epsilon is not in it: the accountant makes it of the events when somebody asks.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from client.budget import Budget, Limit, check_limit
+from client.chain import KEY, Record, check_chain, check_hashes, follow
+from client.ledger_file import LEDGER, LedgerFile
+from client.ledger_memory import DIFFERENT_QUESTIONS, Memory
+from client.place import Place
+from client.receipts import Entry, Receipt, Step, entry_to_json, receipt_to_json
+from common.errors import Refusal
+from common.privacy.events import Spent
+from common.secagg.primitives import SigningKey, verify
+
+__all__ = ["DIFFERENT_QUESTIONS", "LEDGER", "Budget", "Entry", "Ledger", "Receipt", "Step", "accept_restored"]
+CLOCK_S = 5.0
+RESTORED = "restored"
+Clock = Callable[[], float]
+
+
+class Ledger:
+    """The ledger of one site, open for its client.
+
+    alone: another client on it is refused; False lets processes of one simulation take turns. durable: False for
+    virtual sites, whose ledger need not outlast a power cut and may be copied. now: the clock, seconds since 1970.
+    accept: take the file as it is here, although it was put back or the clock has changed, and write that down.
+    Raises Refusal `ledger_locked`, `ledger_replaced`, `ledger_damaged` or `cannot_record`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        key: SigningKey,
+        *,
+        durable: bool = True,
+        alone: bool = True,
+        now: Clock = time.time,
+        accept: bool = False,
+    ) -> None:
+        self._path, self._key, self._now, self._thread = path, key, now, threading.RLock()
+        self._place = Place(path) if durable else None
+        self._memory = Memory()
+        self._file = LedgerFile(path, durable=durable, alone=alone)
+        try:
+            self._open(accept)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def spend(self, entry: Entry, *, again: bytes = b"") -> int:
+        """Write what will be released; returns the entry's number. Only then may the release be made.
+
+        again: names bytes that are stored and sent again as they are: the same entry with the same `again` is not
+        charged twice. Raises Refusal, also `clock_set_back`.
+        """
+        with self._writing() as write:
+            paid = self._memory.paid(again.hex(), entry.study, entry.step, entry.spent) if again else None
+            return write(entry_to_json(entry, again)) if paid is None else paid
+
+    def write_receipt(self, receipt: Receipt) -> int:
+        """Write what is about to leave; returns the record's number. Only then may it leave.
+
+        Raises Refusal, also `entry_used` where the entry is not one of this step, or pays for other bytes already.
+        """
+        with self._writing() as write:
+            self._memory.check_receipt(receipt)
+            return write(receipt_to_json(receipt))
+
+    def write_refusal(self, receipt: Receipt) -> None:
+        """Write that nothing left; what was refused is refused also where this cannot be written."""
+        with suppress(Refusal):
+            self.write_receipt(receipt)
+
+    def check_question(self, step: Step, digest: str) -> None:
+        """Raises Refusal `asked_too_often` for one more different question about a step.
+
+        A run that was cut off asks its last steps again, word for word. A *different* question for a step that was
+        answered is how a coordinator would take differences, so a site answers only a few of those.
+        """
+        with self._reading():
+            self._memory.check_question(step, digest)
+
+    def spent(self, study: str | None = None, year: int | None = None) -> list[Spent]:
+        """What was released, as `merged` puts it together: of one study, of one calendar year (UTC), or all."""
+        with self._reading():
+            return self._memory.spent(study, year)
+
+    def rounds(self, study: str, *, also: Step | None = None) -> int:
+        """How many rounds of training of one study were entered, over all of its plans, and `also` this one.
+
+        A round that is answered again, after a run was cut off, counts once.
+        """
+        with self._reading():
+            return self._memory.rounds(study, also)
+
+    def project(self, more: Spent, *, study: str, budget: Budget, times: int = 1) -> None:
+        """Raises Refusal `budget_exceeded` unless `times` releases like `more` fit into both budgets."""
+        year = datetime.fromtimestamp(self._now(), UTC).year
+        if budget.epsilon_per_study is not None:
+            limit = Limit(f"study {study!r}", budget.epsilon_per_study, tuple(self.spent(study=study)))
+            check_limit(limit, more, delta=budget.delta, times=times)
+        if budget.epsilon_per_year is not None:
+            limit = Limit(f"the year {year}", budget.epsilon_per_year, tuple(self.spent(year=year)))
+            check_limit(limit, more, delta=budget.delta, times=times)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, accept: bool) -> None:
+        with self._file.writing():
+            self._catch_up()
+            self._check_last()
+            if not accept:
+                self._check_place()
+        found, known = self._memory.number, self._place.last_number if self._place else None
+        if self._memory.last_key != self._key.verify_key:
+            with self._writing(any_clock=accept) as write:
+                write({"record": KEY, "key": self._key.verify_key.hex()})
+        if accept:
+            with self._writing(any_clock=True) as write:
+                write({"record": RESTORED, "found": found, "known": known})
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._thread:
+            self._catch_up()
+            yield
+
+    @contextmanager
+    def _writing(self, *, any_clock: bool = False) -> Iterator[Callable[[dict[str, Any]], int]]:
+        """Hands out a function that adds one record; it is on the disk when the block ends."""
+        added: list[tuple[Record, dict[str, Any]]] = []
+
+        def write(body: dict[str, Any]) -> int:
+            stamped = body | {"time": self._time(any_clock)}
+            mark = self._place.next(self._memory.number + 1) if self._place else ""
+            record = follow(self._memory.last, stamped, mark.encode(), self._key)
+            self._file.add(record)
+            added.append((record, stamped))
+            return record.number
+
+        with self._thread:
+            with self._file.writing():
+                self._catch_up()
+                yield write
+            for record, body in added:
+                self._memory.take(record, body)
+                if self._place is not None:
+                    with suppress(OSError):  # the record is written; what is left over here goes the next time
+                        self._place.leave_only(record.place.decode())
+
+    def _time(self, any_clock: bool) -> str:
+        time_s, last_s = self._now(), self._memory.last_time
+        if not any_clock:
+            if time_s < last_s - CLOCK_S:
+                behind = f"this machine's clock is {last_s - time_s:.0f} s behind the ledger's last record."
+                raise Refusal("clock_set_back", f"{self._path}: {behind} Set it right; nothing leaves until then.")
+            time_s = max(time_s, last_s)
+        return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds")
+
+    def _catch_up(self) -> None:
+        """Take in what is in the file and not yet in memory: at first everything, then what other processes wrote."""
+        records = self._file.read(self._memory.number)
+        broken = check_hashes(records, self._memory.last)
+        if broken is not None:
+            raise self._damaged(str(check_chain(self._file.read(), None) or broken))
+        for record in records:
+            try:
+                self._memory.take(record)
+            except ValueError as error:
+                raise self._damaged(f"record {record.number}: cannot be read by this version: {error}.") from None
+
+    def _check_last(self) -> None:
+        """The hashes cover every record but the last one; its signature covers it."""
+        last = self._memory.last
+        if last is not None and not verify(self._memory.last_key, "receipt", last.signed, last.signature):
+            raise self._damaged(str(check_chain(self._file.read(), None)))
+
+    def _check_place(self) -> None:
+        """Raises Refusal `ledger_replaced` unless the file is where it was when its last record was written."""
+        if self._place is None:
+            return
+        last, known = self._memory.last, self._place.last_number
+        cut_off = last is None and known <= 1  # the very first write
+        if not cut_off and (last is None or not self._place.holds(last.place.decode(errors="replace"))):
+            raise Refusal("ledger_replaced", _replaced(self._path, self._memory.number, known))
+
+    def _damaged(self, text: str) -> Refusal:
+        return Refusal("ledger_damaged", f"{self._path}: {text} Nothing leaves this site; see docs/ledger.md.")
+
+
+def accept_restored(path: Path, key: SigningKey, *, now: Clock = time.time) -> None:
+    """Go on with a ledger that was put back from a copy, or after the clock was set back, and write that down.
+
+    What was released after the copy was made is not in it; the record says how many records are missing, where the
+    place still tells. Raises Refusal as `Ledger` does.
+    """
+    Ledger(path, key, now=now, accept=True).close()
+
+
+def _replaced(path: Path, number: int, known: int) -> str:
+    missing = f": record {known} was written here, but it ends with record {number}" if known > number else ""
+    return (
+        f"{path}: is not the ledger that was last written in this place{missing}. Nothing leaves this site until "
+        "`consilium site ledger SITE --accept-restored` (docs/ledger.md)."
+    )

@@ -1,0 +1,103 @@
+"""What a ledger's records say, kept in memory while it is open: nobody reads a long ledger again for each round."""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+
+from client.budget import merged
+from client.chain import Record
+from client.receipts import Receipt, Step, receipt_to_json, spent_of, step_of
+from common.errors import Refusal
+from common.privacy.events import Spent
+
+DIFFERENT_QUESTIONS = 3
+
+
+class Memory:
+    """last: the last record. last_key: with which it is signed. last_time: when it was written, seconds since 1970."""
+
+    def __init__(self) -> None:
+        self.last: Record | None = None
+        self.last_key, self.last_time = b"", 0.0
+        self._asked: dict[Step, set[str]] = defaultdict(set)
+        self._spent: dict[tuple[str, int], list[Spent]] = defaultdict(list)
+        self._paid: dict[tuple[str, str, Step, Spent], int] = {}
+        self._entries: dict[int, tuple[Step, str]] = {}
+        self._rounds: dict[str, set[tuple[str, int]]] = defaultdict(set)
+
+    @property
+    def number(self) -> int:
+        """Of the last record; 0 before the first."""
+        return self.last.number if self.last else 0
+
+    def take(self, record: Record, body: dict[str, Any] | None = None) -> None:
+        """The next record; its body, where it was just made.
+
+        Raises ValueError for one that this version cannot read.
+        """
+        try:
+            body = body or record.content
+            time_s, key = datetime.fromisoformat(body["time"]).timestamp(), self.last_key
+            match body["record"]:
+                case "entry":
+                    year, study = int(body["time"][:4]), body["study"]
+                    step, spent = step_of(body), spent_of(body)
+                    self._spent[study, year] = merged([*self._spent[study, year], spent])
+                    self._entries[record.number] = (step, "")
+                    if step.kind == "train":
+                        self._rounds[study].add((step.plan_hash, step.round))
+                    if body["again"]:
+                        self._paid[body["again"], study, step, spent] = record.number
+                case "receipt" if not body["code"]:
+                    step = step_of(body)
+                    self._asked[step].add(body["request"])
+                    if body["entry"] is not None:
+                        self._entries[body["entry"]] = (step, body["sha256"])
+                case "key":
+                    key = bytes.fromhex(body["key"])
+                case "receipt" | "restored":
+                    pass
+                case unknown:
+                    raise ValueError(f"a record of the kind {unknown!r}")
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__} {error}") from None
+        self.last, self.last_key, self.last_time = record, key, time_s
+
+    def paid(self, again: str, study: str, step: Step, spent: Spent) -> int | None:
+        """Number of the entry for these stored bytes, where there is one."""
+        return self._paid.get((again, study, step, spent))
+
+    def spent(self, study: str | None, year: int | None) -> list[Spent]:
+        return merged(
+            one
+            for (of_study, in_year), some in self._spent.items()
+            if study in (None, of_study) and year in (None, in_year)
+            for one in some
+        )
+
+    def check_question(self, step: Step, digest: str) -> None:
+        asked = self._asked.get(step, set())
+        if digest not in asked and len(asked) >= DIFFERENT_QUESTIONS:
+            raise Refusal("asked_too_often", f"{len(asked)} different questions for {step} were answered already.")
+
+    def check_receipt(self, receipt: Receipt) -> None:
+        """Raises Refusal `entry_used` unless the entry is one for this step, and pays for no other bytes yet."""
+        try:
+            self.check_paid(receipt_to_json(receipt))
+        except ValueError as error:
+            raise Refusal("entry_used", f"a receipt {error}.") from None
+
+    def check_paid(self, body: dict[str, Any]) -> None:
+        """The same for the body of a receipt; raises ValueError."""
+        number = body["entry"]
+        if number is None:
+            return
+        step, left = self._entries.get(number, (None, ""))
+        if step is None or step != step_of(body):
+            raise ValueError(f"names entry {number}, which is no entry for the same step")
+        if left not in ("", body["sha256"]):
+            raise ValueError(f"names entry {number}, which pays for other bytes that left before")
+
+    def rounds(self, study: str, also: Step | None) -> int:
+        asked = {(also.plan_hash, also.round)} if also else set()
+        return len(self._rounds.get(study, set()) | asked)

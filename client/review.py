@@ -1,0 +1,91 @@
+"""What a person looks at before approving a plan: it in words, what changed, the code, and what the policy says."""
+
+from dataclasses import dataclass
+
+from client.approval import approvals, approved_plan, changes_of_code, last_approved
+from client.code_hash import code_hash, dependencies
+from client.config import SiteConfig
+from client.plan_difference import difference
+from client.policy import Policy, load_policy, objections
+from common.errors import PlanError, Refusal
+from common.plan import Plan
+from common.plan.describe import describe
+from common.privacy.accounting import epsilon
+from common.privacy.events import Spent, Unnoised
+from common.privacy.mechanism import Mechanism, mechanism, promised
+
+
+@dataclass(frozen=True)
+class Review:
+    """lines: all that has to be read. refusals: why this site would not run the plan, empty where it would."""
+
+    lines: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def review(config: SiteConfig, plan: Plan) -> Review:
+    """Hold `plan` against this site's policy, its last approval, its code and, where it makes noise alone, its tables.
+
+    Raises ConsiliumError where one of these cannot be read.
+    """
+    policy = load_policy(config.policy)
+    spent = promised(plan, _mechanism(config, plan))
+    kinds = sorted({each.event.kind for each in spent if isinstance(each.event, Unnoised)})
+    cost = epsilon(spent, delta=policy.budget.delta)
+    refusals = list(objections(policy, plan, unnoised=kinds, code=code_hash()))
+    if cost > policy.budget.epsilon_per_study:
+        most = policy.budget.epsilon_per_study
+        words = f"the whole run costs epsilon = {cost:.3f}; budget.epsilon_per_study is {most:g}."
+        refusals.append(Refusal("budget_exceeded", words))
+    versions = ", ".join(f"{name} {version}" for name, version in dependencies())
+    parts = [
+        *describe(plan),
+        ("What the whole run costs a patient's privacy here", _cost(policy, spent, cost, kinds)),
+        ("What differs from the plan approved last", _changed(config, plan)),
+        ("With which code", [f"Code hash: {code_hash()}", f"Packages: {versions}"]),
+        ("What this site's policy says", _verdict(refusals)),
+    ]
+    lines = [line for heading, text in parts for line in (heading, *(f"  {each}" for each in text))]
+    return Review(tuple(map(_visible, lines)), tuple(refusals))
+
+
+def _visible(line: str) -> str:
+    """A plan's own words cannot move the cursor, hide a line or begin one: what is not printable is shown escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def _mechanism(config: SiteConfig, plan: Plan) -> Mechanism:
+    if not plan.privacy.per_patient or plan.privacy.noise == "shared":
+        return mechanism(plan)
+    from client.session import Session  # with PyTorch, which nothing else here needs
+
+    return Session(config, plan).mechanism
+
+
+def _cost(policy: Policy, spent: list[Spent], cost: float, kinds: list[str]) -> list[str]:
+    lines = []
+    if len(kinds) < len({_name(each) for each in spent}):
+        lines.append(f"Releases with noise: epsilon = {cost:.3f} at delta = {policy.budget.delta:g}, all together.")
+    if kinds:
+        lines.append(f"Releases without noise, of which no epsilon can be given: {', '.join(kinds)}.")
+    return lines
+
+
+def _name(spent: Spent) -> str:
+    return spent.event.kind if isinstance(spent.event, Unnoised) else "noised"
+
+
+def _changed(config: SiteConfig, plan: Plan) -> list[str]:
+    last, (_, others) = last_approved(config), approvals(config)
+    if last is None:
+        return ["No plan was approved here before.", *others]
+    code = [f"Since then {line}." for line in changes_of_code(last)]
+    about = f"Approval {last.number}, {last.time}, was of plan {last.plan_hash[:16]}."
+    try:
+        return [about, *(difference(approved_plan(last), plan) or ["The plan is the same."]), *code, *others]
+    except PlanError as error:
+        return [about, f"This version does not read it any more: {error}", *code, *others]
+
+
+def _verdict(refusals: list[Refusal]) -> list[str]:
+    return [f"No: {refusal} [{refusal.code}]" for refusal in refusals] or ["Nothing against this plan."]

@@ -1,0 +1,129 @@
+"""A site's rows as its plan divides them, on its device; what follows from them alone, and from nobody's question."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from client.config import SiteConfig
+from client.data.table import SiteTable, load_table
+from client.device import pick_device
+from client.patients import PatientSet, first_rows
+from client.trainer import TrainingSet
+from common.errors import Refusal
+from common.evaluation import Evaluation
+from common.model import Layout, Normaliser, encode, weight_level
+from common.plan import Plan
+from common.privacy.bins import rows_of_patient
+from common.scores import exact_metrics
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+
+
+@dataclass
+class SiteRows:
+    """The rows of one site under one plan."""
+
+    config: SiteConfig
+    plan: Plan
+    _encoded: dict[bytes, Tensor] = field(default_factory=dict, kw_only=True)
+
+    @cached_property
+    def table(self) -> SiteTable:
+        return load_table(self.config, self.plan)
+
+    @cached_property
+    def device(self) -> torch.device:
+        return pick_device(self.config.site.device)
+
+    def rows(self, part: int) -> np.ndarray:
+        """Indices of the rows of one set; validation falls back to training rows where the plan keeps none apart.
+
+        Under patient-level privacy only the first rows of each patient, as many as the plan bounds.
+        """
+        if part == VALIDATION and not (self.table.split == VALIDATION).any():
+            part = TRAIN
+        rows = np.flatnonzero(self.table.split == part)
+        if not self.plan.privacy.per_patient:
+            return rows
+        return first_rows(rows, self.table.patients, most=rows_of_patient(self.plan))
+
+    @cached_property
+    def dataset(self) -> str:
+        """Fingerprint of the rows that take part: SHA-256, in hexadecimal. It stays at the site."""
+        table = self.table
+        parts = (table.features, table.labels, table.split)
+        digest = hashlib.sha256("\0".join(table.patients.tolist()).encode())
+        for part in parts:
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    def inputs(self, normaliser: Normaliser) -> Tensor:
+        """(rows, inputs) of the whole table on the device; made once per normaliser."""
+        key = normaliser.to_vector().tobytes()
+        if key not in self._encoded:
+            self._encoded.clear()
+            features = torch.from_numpy(self.table.features).to(self.device)
+            self._encoded[key] = encode(features, normaliser, self.plan)
+        return self._encoded[key]
+
+    def labels(self, normaliser: Normaliser) -> np.ndarray:
+        """(rows, T) float32; tasks that were left out count as unlabelled."""
+        return np.where(normaliser.task_available > 0, self.table.labels, np.float32(np.nan)).astype(np.float32)
+
+    def patient_set(self, normaliser: Normaliser) -> PatientSet:
+        """The rows of `training_set`, each patient's together."""
+        chosen, labels = self._training_rows(normaliser)
+        index = torch.from_numpy(chosen).to(self.device)
+        return PatientSet.of(
+            self.inputs(normaliser)[index],
+            torch.from_numpy(labels).to(self.device)[index],
+            self.table.patients[chosen],
+            rows_per_patient=rows_of_patient(self.plan),
+        )
+
+    def training_set(self, normaliser: Normaliser) -> TrainingSet:
+        """Training rows with at least one label. Raises Refusal `nothing_to_train` if there is none."""
+        chosen, labels = self._training_rows(normaliser)
+        index = torch.from_numpy(chosen).to(self.device)
+        return TrainingSet(self.inputs(normaliser)[index], torch.from_numpy(labels).to(self.device)[index])
+
+    def _training_rows(self, normaliser: Normaliser) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the training rows with a label, and the labels of all rows."""
+        labels = self.labels(normaliser)
+        chosen = self.rows(TRAIN)
+        chosen = chosen[~np.isnan(labels[chosen]).all(axis=1)]
+        if len(chosen) == 0:
+            raise Refusal("nothing_to_train", "no training row has a label of a task that takes part.")
+        return chosen, labels
+
+    @cached_property
+    def levels(self) -> dict[str, float]:
+        """Declared weight level of each block, from rounded square roots of row counts."""
+        cap = self.plan.aggregation.weight_row_cap
+        train = self.rows(TRAIN)
+        labelled = ~np.isnan(self.table.labels[train])
+        observed = ~np.isnan(self.table.features[train])
+        counts = [int(labelled.any(axis=1).sum()), *labelled.sum(axis=0).tolist()]
+        for feature, rows in zip(self.plan.features, observed.T, strict=True):
+            sees = [feature.name not in task.exclude for task in self.plan.tasks]
+            learns = (rows & labelled[:, sees].any(axis=1)).any()  # else every gradient of its columns is zero here
+            counts.append(int(rows.sum()) if learns else 0)
+        names = Layout(self.plan).block_names
+        levels = [weight_level(count, row_cap=cap) for count in counts]
+        levels += [float(counted) for counted in self._counted(labelled.sum(axis=0))]
+        return dict(zip(names, levels, strict=True))
+
+    def _counted(self, train_rows: NDArray[np.int64]) -> list[bool]:
+        """For each task whether this site's own metrics enter the per-site mean: its test labels alone decide."""
+        judge = Evaluation(self.plan, self.plan.evaluation.histogram_bins, True)
+        labels = self.table.labels[self.rows(TEST)]
+        result = []
+        for index, task in enumerate(self.plan.tasks):
+            scores = np.zeros((len(labels), task.outputs), dtype=np.float32)
+            result.append(judge.counted(exact_metrics(scores, labels[:, index], task), int(train_rows[index])))
+        return result

@@ -1,0 +1,34 @@
+"""What has to be in order before a site's client starts; later it is asked again, message by message."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from flwr.common.config import parse_config_args
+
+from client.config import load_site
+from client.data.objections import read_objections
+from client.keys import load_signing_key
+from client.policy import load_policy
+from common.errors import PlanError
+
+_OPTION = "--node-config"
+
+
+def site_of(arguments: Sequence[str]) -> Path:
+    """The site.toml that a SuperNode's arguments name, as `--node-config 'site-config="FILE"'`. Raises PlanError."""
+    given = [value for option, value in pairwise(arguments) if option == _OPTION]
+    given += [each.removeprefix(f"{_OPTION}=") for each in arguments if each.startswith(f"{_OPTION}=")]
+    for value in given:
+        named = parse_config_args([value]).get("site-config")
+        if isinstance(named, str):
+            return Path(named)
+    raise PlanError(f"{_OPTION} names no site; add {_OPTION} 'site-config=\"/path/to/site.toml\"'.")
+
+
+def check_start(site: Path) -> None:
+    """Raises ConsiliumError where site.toml, the policy, the key or the list of objections is wrong or missing."""
+    config = load_site(site)
+    load_policy(config.policy)
+    load_signing_key(config)
+    read_objections(config)

@@ -1,0 +1,97 @@
+"""What Gaussian releases about one patient cost together: epsilon at a delta, by privacy loss distributions (PLD).
+
+Neighbouring tables differ by all rows of one patient, added or removed. Releases over everybody are composed exactly:
+k of them with multiplier z are one with z / sqrt(k), whose epsilon is known (Balle & Wang 2018, eq. 6). Those over a
+Poisson sample are composed by Google's dp_accounting on a grid of losses, "connect the dots" (Doroshenko et al. 2022,
+Alg. 1): its answer is above the true one on any grid, and the lower the finer. `interval_of` chooses a grid on which it
+is above by less than 1e-3 (largest seen: 4.2e-4), except where the answer is in the hundreds.
+
+dp_accounting is imported when it is first needed: it takes longer than all other imports of a site's commands.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import lru_cache, reduce
+from math import ceil, expm1, floor, inf, log1p, log2, sqrt
+from typing import Any
+
+import numpy as np
+
+Account = tuple[tuple[float, float, int], ...]
+"""Releases about one patient, equal ones together: (noise multiplier, sampling probability, count), sorted."""
+
+_TOLERANCE = 5e-4
+_MOST_POINTS = 1 << 20  # of a grid, about: 8 MiB
+
+
+def account_of(releases: Iterable[tuple[float, float, int]]) -> Account:
+    """Equal releases together, in an order that does not depend on that of `releases`."""
+    counts: dict[tuple[float, float], int] = defaultdict(int)
+    for multiplier, probability, count in releases:
+        if count and probability > 0.0:
+            counts[multiplier, min(probability, 1.0)] += count
+    return tuple(sorted((*kind, count) for kind, count in counts.items()))
+
+
+@lru_cache(maxsize=4096)
+def composed_epsilon(account: Account, delta: float, interval: float | None = None) -> float:
+    """Epsilon at `delta` of one account; infinite where a multiplier is 0. interval: of the grid, if not its own."""
+    if any(multiplier <= 0.0 for multiplier, _, _ in account):
+        return inf
+    with np.errstate(all="ignore"):  # dp_accounting divides by what may be 0, and looks at the result
+        return _composed(account, delta, interval)
+
+
+def _composed(account: Account, delta: float, interval: float | None) -> float:
+    precision = sum(count / multiplier**2 for multiplier, probability, count in account if probability >= 1.0)
+    sampled = [part for part in account if part[1] < 1.0]
+    if sampled:
+        step = interval or interval_of(account)
+        parts = [
+            _losses(multiplier, probability, step).self_compose(count) for multiplier, probability, count in sampled
+        ]
+        if precision:
+            parts.append(_losses(1.0 / sqrt(precision), 1.0, step))
+        return float(reduce(lambda one, other: one.compose(other), parts).get_epsilon_for_delta(delta))
+    if precision:
+        from dp_accounting.gaussian_mechanism import get_epsilon_gaussian
+
+        return float(get_epsilon_gaussian(1.0 / sqrt(precision), delta))
+    return 0.0
+
+
+def interval_of(account: Account) -> float:
+    """Distance of the losses on the grid for `account`: a power of two, so that of two grids one holds the other.
+
+    Rounding on a grid of interval h adds at most h^2 / 4 to the variance V of a release's loss. Over n releases this
+    moves the mean by n h^2 / 8 and a quantile by about n h^2 / (2 sqrt(V)), both kept to the tolerance. V is bounded
+    through the chi-square divergence, p^2 (e^(1/z^2) - 1) per release. Where a grid so fine would have more than a
+    million points, it is coarser.
+    """
+    count, mean, variance, longest = 0, 0.0, 0.0, 10.0
+    for multiplier, probability, times in account:
+        once = max(multiplier, 1e-9) ** -2.0
+        most = 1.0 if probability >= 1.0 else probability**2 * expm1(min(once, 50.0))
+        count += times if probability < 1.0 else 0
+        mean += times * min(most, probability * once)
+        variance += times * min(most, probability * (once + once**2 / 4.0))
+        longest = max(
+            longest, once / 2.0 + 10.0, log1p(probability * expm1(min(once / 2.0 + 10.0 / multiplier, 700.0)))
+        )
+    fine = sqrt(_TOLERANCE * min(8.0, 2.0 * sqrt(variance)) / max(count, 1))
+    coarse = (mean + 16.0 * sqrt(variance) + longest) / _MOST_POINTS
+    return float(2.0 ** max(min(floor(log2(fine)), -10), ceil(log2(coarse))))
+
+
+@lru_cache(maxsize=16)
+def _losses(multiplier: float, probability: float, interval: float) -> Any:
+    """The privacy loss distribution of one release, on a grid."""
+    from dp_accounting import NeighboringRelation
+    from dp_accounting.pld.privacy_loss_distribution import from_gaussian_mechanism
+
+    return from_gaussian_mechanism(
+        multiplier,
+        sampling_prob=probability,
+        value_discretization_interval=interval,
+        neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE,
+    )

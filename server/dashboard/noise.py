@@ -1,0 +1,40 @@
+"""What the page and the terminal say where the test patients were counted under noise."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.dashboard.scores import mapping
+from server.dashboard.wording import amount, counted, number
+
+
+def noised(result: Mapping[str, Any]) -> bool:
+    """Whether any pooled figure of the result carries noise."""
+    return any(mapping(task, "noise") for task in mapping(result, "tasks").values())
+
+
+def counted_once(result: Mapping[str, Any]) -> str | None:
+    """Why there is no learning curve, and what the noise beside a figure means; None without noise."""
+    if mapping(result, "privacy").get("unit") == "hospital":
+        return "A round's sum held noised updates and no tallies beside them, so there is no learning curve."
+    if not noised(result):
+        return None
+    return (
+        "The test patients were counted once, under noise, which in about 95 % of cases moves a pooled figure by less "
+        "than what is shown with it. Every further count would cost patients privacy, so there is no learning curve."
+    )
+
+
+def survey_line(result: Mapping[str, Any]) -> str | None:
+    """How far the noise of the survey may have moved the worst of the means that the model's inputs are scaled by."""
+    errors = {
+        name: (mean, std)
+        for name, entry in mapping(result, "survey_noise").items()
+        if isinstance(entry, Mapping)
+        and (mean := number(entry.get("mean"))) is not None
+        and (std := number(entry.get("std"))) is not None
+    }
+    if not errors:
+        return None
+    listed = [f"{name} mean \u00b1 {amount(mean)}, spread \u00b1 {amount(std)}" for name, (mean, std) in errors.items()]
+    more = f"; {counted(len(listed) - 8, 'further column')}" if len(listed) > 8 else ""
+    return f"Inputs were scaled by a survey under noise (95 %): {'; '.join(listed[:8])}{more}."
