@@ -58,7 +58,7 @@ if docker compose up --no-color --exit-code-from run run >"$OUT/paused" 2>&1; th
   echo "a run ended well although a hospital was paused"
   exit 1
 fi
-grep -q "paused: " "$OUT/paused" || { cat "$OUT/paused"; exit 1; }
+grep -q ": paused)" "$OUT/paused" || { cat "$OUT/paused"; exit 1; }
 at_site north resume
 say "a paused hospital stops a run"
 say "done"
