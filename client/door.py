@@ -168,6 +168,7 @@ def _seal(session: Session, release: Release, begun: Round | None, entry: Entry 
                 )
             except NonFiniteUpdate as error:
                 if begun is None:
+                    _spend(session, entry, begun)  # that it is not finite is told, and is a release
                     raise
                 session.log.error("nothing but zeros is sent: %s", story(error))
                 return _seal(session, Nothing(release.kind), begun, entry)

@@ -4,6 +4,8 @@ Nothing here looks at a patient's values. Each rule is asked again for every req
 may be spent meanwhile, an hour may strike.
 """
 
+import hashlib
+from dataclasses import replace
 from datetime import datetime
 
 from client import brake
@@ -41,7 +43,16 @@ def entry(session: Session, request: Request) -> Entry | None:
     if spent is None:
         return None
     study = session.plan.federation.name
+    spent = replace(spent, split=_split(session, spent.split))
     return Entry(study, request.step, spent, session.plan.privacy.unit, session.dataset, session.policy.digest)
+
+
+def _split(session: Session, name: str) -> str:
+    """The division of patients into sets as this site has it: with a column for it, it may change with the tables."""
+    plan, config = session.plan, session.config
+    told = [name, config.columns.get(plan.data.patient, plan.data.patient)]
+    told += [session.dataset] if plan.split.split_column else []
+    return hashlib.sha256("\0".join(told).encode()).hexdigest()
 
 
 def afford(session: Session, wanted: Entry | None) -> None:

@@ -20,6 +20,7 @@ from client.ledger_memory import DIFFERENT_QUESTIONS, Memory
 from client.place import Place
 from client.receipts import Entry, Receipt, Step, entry_to_json, receipt_to_json
 from common.errors import Refusal
+from common.files import exists, write_atomic
 from common.privacy.events import Spent
 from common.secagg.primitives import SigningKey, verify
 
@@ -34,7 +35,8 @@ class Ledger:
 
     alone: another client on it is refused; False lets processes of one simulation take turns. durable: False for
     virtual sites, whose ledger need not outlast a power cut and may be copied. now: the clock, seconds since 1970.
-    accept: take the file as it is here, although it was put back or the clock has changed, and write that down.
+    begun: a file, kept apart from the ledger, that says that there is one. accept: take the file as it is here,
+    although it was put back, the key or the clock has changed, and write that down.
     Raises Refusal `ledger_locked`, `ledger_replaced`, `ledger_damaged` or `cannot_record`.
     """
 
@@ -47,9 +49,10 @@ class Ledger:
         alone: bool = True,
         now: Clock = time.time,
         accept: bool = False,
+        begun: Path | None = None,
     ) -> None:
         self._path, self._key, self._now, self._thread = path, key, now, threading.RLock()
-        self._place = Place(path) if durable else None
+        self._place, self._begun = Place(path) if durable else None, begun
         self._memory = Memory()
         self._file = LedgerFile(path, durable=durable, alone=alone)
         try:
@@ -131,6 +134,7 @@ class Ledger:
             self._check_last()
             if not accept:
                 self._check_place()
+                self._check_own()
         found, known = self._memory.number, self._place.last_number if self._place else None
         if self._memory.last_key != self._key.verify_key:
             with self._writing(any_clock=accept) as write:
@@ -138,6 +142,10 @@ class Ledger:
         if accept:
             with self._writing(any_clock=True) as write:
                 write({"record": RESTORED, "found": found, "known": known})
+        if self._begun is not None and self._place is not None and not exists(self._begun):
+            write_atomic(
+                self._begun, b"This site has a ledger; without it nothing leaves (docs/ledger.md).\n", private=True
+            )
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -203,6 +211,23 @@ class Ledger:
         cut_off = last is None and known <= 1  # the very first write
         if not cut_off and (last is None or not self._place.holds(last.place.decode(errors="replace"))):
             raise Refusal("ledger_replaced", _replaced(self._path, self._memory.number, known))
+
+    def _check_own(self) -> None:
+        """Raises Refusal `ledger_replaced` for another key's ledger, and for none where there was one.
+
+        Whoever can write here could begin a ledger under a key of their own, or remove it with all that lies beside it.
+        """
+        if self._place is None:
+            return
+        if self._memory.last is None:
+            if self._begun is not None and exists(self._begun):
+                raise Refusal("ledger_replaced", _replaced(self._path, 0, 0))
+        elif self._memory.last_key != self._key.verify_key:
+            raise Refusal(
+                "ledger_replaced",
+                f"{self._path}: its last record is signed with another key than this site's. Where the key was renewed "
+                "that is right: `consilium site ledger SITE --accept-restored` (docs/ledger.md).",
+            )
 
     def _damaged(self, text: str) -> Refusal:
         return Refusal("ledger_damaged", f"{self._path}: {text} Nothing leaves this site; see docs/ledger.md.")

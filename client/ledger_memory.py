@@ -11,6 +11,7 @@ from common.errors import Refusal
 from common.privacy.events import Spent
 
 DIFFERENT_QUESTIONS = 3
+_TELLING = ("update_not_finite", "site_error")  # refusals that may depend on rows count as answers
 
 
 class Memory:
@@ -48,7 +49,7 @@ class Memory:
                         self._rounds[study].add((step.plan_hash, step.round))
                     if body["again"]:
                         self._paid[body["again"], study, step, spent] = record.number
-                case "receipt" if not body["code"]:
+                case "receipt" if not body["code"] or body["code"] in _TELLING:
                     step = step_of(body)
                     self._asked[step].add(body["request"])
                     if body["entry"] is not None:

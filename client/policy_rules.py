@@ -81,13 +81,16 @@ class Limits(Section):
     )
     max_rounds: Count = Field(default=200, description="Most rounds of training in one study, all its plans together.")
     min_patients: Annotated[int, Field(ge=5)] = Field(
-        default=10, description="Least number of patients behind any released count."
+        default=10,
+        description="Least number of training patients here: with fewer, nothing about rows leaves without noise.",
     )
     tasks: Names | None = Field(
-        default=None, description="Tasks that may be trained; without it, all that an approved plan names."
+        default=None,
+        description="Tasks that may be trained, by the plan's names; without it, all that an approved plan names.",
     )
     features: Names | None = Field(
-        default=None, description="Features that may be read; without it, all that an approved plan names."
+        default=None,
+        description="Features that may be inputs of a model, by the plan's names; without it, all of an approved plan.",
     )
     hours: str | None = Field(
         default=None,

@@ -35,6 +35,7 @@ from common.secagg.primitives import SigningKey
 from common.secagg.session import Party
 
 LOGGER = "consilium.site"
+BEGUN = "ledger.begun"  # in the folder of keys
 
 
 @dataclass
@@ -67,9 +68,9 @@ class Session(SiteRows):
         return Network(Layout(self.plan), self.device)
 
     def require_patients(self) -> None:
-        """Raises Refusal `too_few_patients` where a sum over the training rows would be close to a single row."""
+        """Raises Refusal `too_few_patients` at a site too small to let sums out; under noise the noise covers that."""
         patients, least = len(set(self.table.patients[self.rows(TRAIN)])), self.policy.limits.min_patients
-        if patients < least:
+        if patients < least and not self.plan.privacy.per_patient:
             raise Refusal("too_few_patients", f"{patients} training patients; this site's policy asks for {least}.")
 
     @cached_property
@@ -85,7 +86,7 @@ class Session(SiteRows):
     @cached_property
     def mechanism(self) -> Mechanism:
         """The noise of this plan at this site, which depends on the number of its training patients."""
-        if not self.plan.privacy.per_patient or self.plan.privacy.noise == "shared":
+        if self.plan.privacy.noise == "shared" or not self.plan.privacy.per_patient:
             return mechanism(self.plan)
         train = self.rows(TRAIN)
         labelled = train[~np.isnan(self.table.labels[train]).all(axis=1)]
@@ -104,7 +105,13 @@ class Session(SiteRows):
     @cached_property
     def ledger(self) -> Ledger:
         """The site's books; one process at a time has them."""
-        return Ledger(self.config.folder / LEDGER, self.signing_key, durable=not self.virtual, alone=not self.virtual)
+        return Ledger(
+            self.config.folder / LEDGER,
+            self.signing_key,
+            durable=not self.virtual,
+            alone=not self.virtual,
+            begun=self.config.keys / BEGUN,
+        )
 
     @cached_property
     def signing_key(self) -> SigningKey:
@@ -188,7 +195,7 @@ def open_session(context: Context) -> Session:
         raise PlanError(f"{config.source}: key 'site.plan' is missing; it names the federation.toml approved here.")
     plan = read_plan(config.plan)
     key = (str(config.folder), plan.hash)
-    if key not in _sessions:
+    if key not in _sessions or _sessions[key].config != config:  # site.toml was edited: begin anew with what it says
         keep_session(Session(config, plan, virtual))
     return _sessions[key]
 

@@ -115,7 +115,12 @@ class SiteRows:
             counts.append(int(rows.sum()) if learns else 0)
         names = Layout(self.plan).block_names
         levels = [weight_level(count, row_cap=cap) for count in counts]
-        levels += [float(counted) for counted in self._counted(labelled.sum(axis=0))]
+        if self.plan.privacy.pooled_steps:
+            levels = [float(level > 0) for level in levels]  # weights are not used there
+        counted = [False] * len(self.plan.tasks)
+        if not self.plan.privacy.per_patient:  # there is no per-site mean under noise, and test labels stay untold
+            counted = self._counted(labelled.sum(axis=0))
+        levels += [float(each) for each in counted]
         return dict(zip(names, levels, strict=True))
 
     def _counted(self, train_rows: NDArray[np.int64]) -> list[bool]:

@@ -79,6 +79,7 @@ def train(session: Session, request: Request) -> Release:
     plan = session.plan
     if not 1 <= request.round <= plan.training.rounds:
         raise Refusal("malformed_request", f"round {request.round} of a plan with {plan.training.rounds} rounds.")
+    session.require_patients()
     received, evaluation = _receive(session, request, final=False)
     if plan.privacy.per_patient:
         return private_work.train(session, request, received, _weights(session, received.normaliser))
@@ -94,6 +95,7 @@ def train(session: Session, request: Request) -> Release:
 
 def evaluate(session: Session, request: Request) -> Release:
     """Tallies of the model received: validation rows at stage 0, test rows from stage 1 on."""
+    session.require_patients()
     final = request.stage > 0
     received, evaluation = _receive(session, request, final=final)
     return Statistics(_evaluate(session, received, evaluation, TEST if final else VALIDATION), "evaluation")

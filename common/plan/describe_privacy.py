@@ -11,6 +11,7 @@ from common.privacy.evaluation import PrivateEvaluation
 from common.privacy.events import Gaussian, Spent
 from common.privacy.hospital import doubtful, hopeless
 from common.privacy.mechanism import Mechanism, mechanism, promised
+from common.privacy.shares import honest_sites
 from common.privacy.survey import PrivateSurvey
 
 _STUDIES = "Other runs and studies with the same patients add to this; each hospital's ledger keeps the account."
@@ -58,11 +59,13 @@ def _makers(plan: Plan) -> str:
         return "Each hospital makes all of its noise by itself, before anything leaves (noise = 'local')."
     sums = plan.aggregation
     helped = (
-        f"if {sums.colluding_sites} of them tell the coordinator theirs" if sums.colluding_sites else "in every sum"
+        f"if {sums.colluding_sites} of them tell the coordinator theirs"
+        if sums.colluding_sites
+        else "beside the one who looks, for each hospital knows its own share"
     )
     return (
         "Each hospital adds a share of the noise, which is enough only in the secure sum (noise = 'shared'): the "
-        f"shares of {sums.least_sites - sums.colluding_sites} hospitals make all of it, and there are so many "
+        f"shares of {honest_sites(plan)} hospitals make all of it, and there are so many "
         f"{helped}. It protects no better than the masks do."
     )
 

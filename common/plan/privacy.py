@@ -38,7 +38,7 @@ class Privacy(Section):
     rows_per_patient: Count = Field(
         default=4, description="Unit 'patient': so many rows (stays) of a patient take part, the first ones."
     )
-    expected_patients: Count = Field(
+    expected_patients: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         default=1000,
         description="Training patients of all sites together, roughly: a public guess, never counted from data. With "
         "noise 'shared' a patient is in a step with probability batch_size / expected_patients; histograms get "

@@ -28,7 +28,7 @@ def rows_of_patient(plan: Plan) -> int:
 def noise_of_sum(plan: Plan, *, multiplier: float, sensitivity: float, sites: int) -> float:
     """Standard deviation of the noise in every entry of a sum over `sites` sites.
 
-    Local noise: each site adds all of it. Shared: each adds 1 / (m - f) of the variance, m the fewest sites of a sum.
+    Local noise: each site adds all of it. Shared: each adds its share of the variance (`honest_sites`).
     """
     honest = honest_sites(plan) if plan.privacy.noise == "shared" else 1
     return multiplier * sensitivity * sqrt(sites / honest)

@@ -5,6 +5,7 @@ from math import sqrt
 from common.model.layout import Layout
 from common.plan import Plan
 from common.privacy.mechanism import mechanism
+from common.privacy.shares import honest_sites
 
 REFUSED = 10.0
 """Noise over signal above which a run is not begun."""
@@ -13,11 +14,11 @@ REFUSED = 10.0
 def noise_and_signal(plan: Plan, sites: int) -> tuple[float, float]:
     """L2 norm of the noise in the sum over `sites` hospitals, and the largest norm that their updates can have there.
 
-    Each hospital adds a share of variance (z C)^2 / (m - f) to each of D entries, so the noise is about
-    z C sqrt(D n / (m - f)) long; n updates of at most C sum to at most n C.
+    Each of n hospitals adds a share of variance (z C)^2 / h to each of D entries, h the honest sites in the smallest
+    sum, so the noise is about z C sqrt(D n / h) long; n updates of at most C sum to at most n C.
     """
     sums = plan.aggregation
-    parameters, shares = Layout(plan).parameters, sums.least_sites - sums.colluding_sites
+    parameters, shares = Layout(plan).parameters, honest_sites(plan)
     noise = mechanism(plan).noise_multiplier * sums.clip_norm * sqrt(parameters * max(1.0, sites / shares))
     return noise, sites * sums.clip_norm
 

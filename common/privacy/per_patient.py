@@ -21,6 +21,7 @@ from common.model.network import Network
 from common.privacy.output_gradient import OutputGradient
 
 Dropout = Callable[[int, int], Tensor]
+_LONGEST = 1e12
 """(passes, width) -> mask: 0 for what is dropped, 1 / (1 - rate) for what is kept. It must be secret: a patient more
 shifts the masks of those that follow, which is only as good as another draw to someone who cannot foresee them."""
 
@@ -213,8 +214,16 @@ def _norm(activations: list[Tensor], signals: list[Tensor], each: int, linear_pa
         cells.addcmul_(left, right).add_(right)
     if linear_path:
         cells.addcmul_(inner[0], pairs[-1])
+    # So long that a signal with a square below float32's smallest number would still matter.
+    lengths = [part if each == 1 else part.diagonal(dim1=1, dim2=2).amax(dim=1) for part in inner]
+    too_long = torch.stack(lengths).amax(dim=0) > _LONGEST**2
     if each == 1:
-        return cells.sqrt_()
+        return cells.sqrt_().masked_fill_(too_long, torch.inf)
     apart = cells.diagonal(dim1=1, dim2=2).clamp(min=0.0).sqrt().sum(dim=1)
     slack = 8.0 * torch.finfo(cells.dtype).eps
-    return torch.addcmul(cells.sum(dim=(1, 2)), apart, apart, value=slack).clamp_(min=0.0).sqrt_()
+    return (
+        torch.addcmul(cells.sum(dim=(1, 2)), apart, apart, value=slack)
+        .clamp_(min=0.0)
+        .sqrt_()
+        .masked_fill_(too_long, torch.inf)
+    )

@@ -5,7 +5,8 @@ Q(x) - Q(x') is less than one step away from scale * (x - x'); so |Q(x) - Q(x')|
 norm over D entries. For a whole site x' = 0 is the neighbour, Q(0) = 0, and the same holds; two vectors of one site
 differ by twice that at most.
 
-Variance. Of m survivors or more, f may side with the coordinator and know their own shares. m - f shares are left, each
+Variance. Of m survivors or more, f may side with the coordinator and know their own shares; where f = 0, a single site
+that looks at the models knows its own, so f counts as 1 at least from here on. m - f shares are left, each
 a discrete Gaussian of variance sigma^2 / (m - f). Their sum is a discrete Gaussian of variance sigma^2, but for a
 factor of 1 +- 10 (m - f) exp(-pi^2 s^2) where each has a standard deviation of s >= 8 steps: 1e-270 (Kairouz, Liu,
 Steinke, ICML 2021, Theorem 1, the term tau). With exactly m - f honest survivors that is the noise of one mechanism
@@ -88,8 +89,11 @@ def largest_noise(contribution: "Contribution", *, sites: int) -> float:
 
 
 def honest_sites(plan: Plan) -> int:
-    """m - f: so many shares of the noise nobody knows but the sites that made them, in the smallest sum."""
-    return plan.aggregation.least_sites - plan.aggregation.colluding_sites
+    """m - max(f, 1): so many shares of the noise nobody knows but the sites that made them, in the smallest sum.
+
+    At least one is left out of the count: every site sees the model of each round and can take its own share off.
+    """
+    return plan.aggregation.least_sites - max(1, plan.aggregation.colluding_sites)
 
 
 def views(plan: Plan, multiplier: float) -> tuple[float, float]:

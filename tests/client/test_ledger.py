@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from client.chain import KEY as KEY_RECORD
-from client.ledger import DIFFERENT_QUESTIONS, LEDGER, Budget, Ledger
+from client.ledger import DIFFERENT_QUESTIONS, LEDGER, Budget, Ledger, accept_restored
 from client.ledger_verify import verify_ledger
 from common.errors import Refusal
 from common.privacy.accounting import affordable
@@ -154,13 +154,34 @@ def test_records_are_never_changed_or_removed(tmp_path: Path) -> None:
 
 
 def test_a_renewed_key_goes_on_with_the_same_chain(tmp_path: Path) -> None:
+    """Once the operator has said so: whoever can write here could have made a ledger under a key of their own."""
     path = written(tmp_path)
+    with pytest.raises(Refusal, match="signed with another key than this site's") as refused:
+        Ledger(path, OTHER_KEY)
+    assert refused.value.code == "ledger_replaced"
+    accept_restored(path, OTHER_KEY)
     with Ledger(path, OTHER_KEY) as ledger:
         rounds(ledger, range(6, 8))
-    assert verify_ledger(path, OTHER_KEY.verify_key).ok
-    assert (
-        str(verify_ledger(path, KEY.verify_key).broken) == "record 16: is signed with another key than the one given."
-    )
+    report = verify_ledger(path, OTHER_KEY.verify_key)
+    assert report.ok and len(list(report.of("restored"))) == 1
+    assert str(verify_ledger(path, KEY.verify_key).broken).endswith("is signed with another key than the one given.")
+
+
+def test_a_ledger_that_is_gone_with_all_that_lay_beside_it_is_missed(tmp_path: Path) -> None:
+    begun = tmp_path / "keys" / "ledger.begun"
+    begun.parent.mkdir()
+    path = tmp_path / "site" / LEDGER
+    with Ledger(path, KEY, begun=begun) as ledger:
+        rounds(ledger, range(1, 3))
+    for file in path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(Refusal, match="is not the ledger that was last written") as refused:
+        Ledger(path, KEY, begun=begun)
+    assert refused.value.code == "ledger_replaced"
+    with Ledger(path, KEY, begun=begun, accept=True):
+        pass
+    with Ledger(path, KEY, begun=begun) as ledger:
+        assert ledger.spent() == []
 
 
 def test_what_the_ledger_needs_holds_no_training_code() -> None:

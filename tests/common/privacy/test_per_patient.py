@@ -204,3 +204,21 @@ def test_dropout_is_that_of_the_network(groups: int) -> None:
 def test_the_share_of_clipped_patients() -> None:
     assert ClippedSum(torch.zeros(1), torch.tensor([1.0, 2.0, 3.0, 2.5])).share_clipped(2.5) == 0.25
     assert ClippedSum(torch.zeros(1), torch.zeros(0)).share_clipped(2.5) == 0.0
+
+
+def test_weights_that_hide_a_gradient_from_its_norm_leave_the_patient_out() -> None:
+    """Activations so long, and signals so small, that the signals' squares are 0 in single precision."""
+    network = _network([8, 4096], linear=False, groups=1, kinds=["binary"])
+    layout = network.layout
+    start = initial_parameters(layout, seed=0)
+    named = layout.split(start)
+    named["encoder.0.weight"][:], named["encoder.0.bias"][:] = 0.0, 6e18
+    named["encoder.1.weight"][:], named["encoder.1.bias"][:] = 0.0, 1.0
+    named["heads.weight"][:] = 2e-20
+    output = OutputGradient(layout, torch.zeros(1), torch.ones(1))
+    inputs = torch.zeros(1, layout.columns.inputs)
+    targets = output.targets(torch.ones(1, 1), torch.ones(1))
+    sums = PatientGradients(network, output, 0.01).clipped_sum(
+        torch.from_numpy(start), inputs, targets, np.ones(1, dtype=np.int64)
+    )
+    assert float(torch.linalg.vector_norm(sums.total.double())) <= 0.01
