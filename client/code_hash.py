@@ -3,9 +3,10 @@
 import hashlib
 import platform
 import re
+import sysconfig
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 
 import client
@@ -47,12 +48,24 @@ def dependencies() -> tuple[tuple[str, str], ...]:
     Raises ConsiliumError where our own package is not installed: then nobody knows what it needs.
     """
     try:
-        found = closure(distribution(DISTRIBUTION))
+        found = closure(installed(DISTRIBUTION))
     except PackageNotFoundError:
         raise ConsiliumError(
             f"The package {DISTRIBUTION!r} is not installed, so nobody knows what it needs; install it with pip."
         ) from None
     return tuple(sorted({**found, "python": platform.python_version()}.items()))
+
+
+def installed(name: str) -> Distribution:
+    """The package `name` where pip installs, and nowhere else: Ray and build folders put further ones onto the path.
+
+    Raises PackageNotFoundError.
+    """
+    places = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+    found = next(iter(Distribution.discover(name=name, path=sorted(places))), None)
+    if found is None:
+        raise PackageNotFoundError(name)
+    return found
 
 
 def closure(root: Distribution) -> dict[str, str]:
@@ -66,7 +79,7 @@ def closure(root: Distribution) -> dict[str, str]:
             continue
         seen.add((name, extra))
         try:
-            package = distribution(name)
+            package = installed(name)
         except PackageNotFoundError:
             continue  # for another system or version of Python
         versions[name] = package.version

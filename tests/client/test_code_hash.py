@@ -9,7 +9,8 @@ import pytest
 
 import client
 import common
-from client.code_hash import code_hash, dependencies, hash_of
+from client import code_hash as module
+from client.code_hash import closure, code_hash, dependencies, hash_of
 
 PACKAGES = [Path(package.__path__[0]) for package in (client, common)]
 
@@ -69,3 +70,15 @@ def test_dependencies_name_what_ours_are_built_on() -> None:
         assert named[name] == version(name)
     assert "pytest" not in named, "an extra of ours is not what a site runs"
     assert "python" in named and list(named) == sorted(named)
+
+
+def test_what_others_put_onto_the_path_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's workers bring packages of their own, and a folder that was built in holds metadata from then."""
+    before = closure(module.installed("consilium"))
+    for name in ("colorama", "numpy"):
+        folder = tmp_path / f"{name}-0.0.1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert version("numpy") == "0.0.1"
+    assert closure(module.installed("consilium")) == before
