@@ -37,6 +37,12 @@ per-site mean AUROC on the test rows, mean ± standard deviation over seeds {see
 for all that a run releases about that patient: survey and training of the training patients, evaluation of the test
 patients. Sums are secure, but for pooled DP-SGD, where all rows lie in one place and no hospital is protected from it.
 
+**How far to trust the differences.** The settings were chosen by test rows, in part on seeds of these tables, and not
+alike for each arm: about 11 settings were tried for noise shared out on heart and 5 on eICU, 6 for local noise on heart
+and none on eICU, none for pooled DP-SGD beyond the prototype that all arms began from (`examples/privacy.toml` says
+which). The runs without noise have the examples' own settings and a larger model. So local noise on eICU is likely
+better than shown, and every private figure a little worse on new splits.
+
 Runs of commit `{commit}`.
 """
 
