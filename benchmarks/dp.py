@@ -17,8 +17,8 @@ from torch import Tensor
 from benchmarks.dp_others import OTHERS, Module, Step
 from benchmarks.measure import Ratio, compare
 from client.patients import PatientSet
-from client.private_trainer import PrivateTrainer
-from client.trainer import Trainer, TrainingSet
+from client.training.private_trainer import PrivateTrainer
+from client.training.trainer import Trainer, TrainingSet
 from common.model import Layout, Network, Normaliser, initial_parameters
 from common.plan import Plan, plan_from_dict
 

@@ -22,8 +22,8 @@ from flwr.clientapp import ClientApp
 
 from benchmarks.measure import Ratio, compare
 from client.request import Request
-from client.secure import SecureSite
-from client.store import MemoryVault
+from client.secure.answers import SecureSite
+from client.secure.store import MemoryVault
 from common.contribution import Contribution
 from common.plan import Plan, plan_from_dict
 from common.secagg.primitives import SigningKey

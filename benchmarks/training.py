@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import Ratio, compare
-from client.trainer import Trainer, TrainingSet
+from client.training.trainer import Trainer, TrainingSet
 from common.losses import task_weights
 from common.model import Layout, Network, Normaliser, initial_parameters
 from common.plan import Plan, plan_from_dict

@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from client import approval_cli, at_rest_cli, enrol_cli, ledger_cli
+from client.approval import cli as approval_cli
+from client.at_rest import cli as at_rest_cli
+from client.ledger import cli as ledger_cli
+from client.secure import cli as enrol_cli
 
 site_app = typer.Typer(help="Work at one hospital.", no_args_is_help=True)
 site_app.command("init")(enrol_cli.init)

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import Field, PrivateAttr, ValidationError
 
-from client.at_rest_key import AtRestRules
-from client.policy import POLICY_FILE, SIMULATED, SiteName, write_policy
+from client.at_rest.key import AtRestRules
+from client.policy.policy import POLICY_FILE, SIMULATED, SiteName, write_policy
 from client.site_data import FileName, SiteData
 from common.errors import PlanError
 from common.files import exists

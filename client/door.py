@@ -17,14 +17,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, 
 from numpy.typing import NDArray
 
 from client import gate
-from client.bounds import Norms, bounded
+from client.ledger.receipts import Entry, Receipt
 from client.own_log import story
-from client.receipts import Entry, Receipt
 from client.refusals import CODES
 from client.release import Acknowledgement, Answer, Declaration, Nothing, Release, Statistics, Update
 from client.request import Request
-from client.secure import Round
+from client.secure.answers import Round
 from client.session import LOGGER, Session, open_session
+from client.training.bounds import Norms, bounded
 from common.errors import DataError, NonFiniteUpdate, PlanError, Refusal
 
 Work = Callable[[Session, Request], Release]

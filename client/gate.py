@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from client import brake
-from client.budget import Budget
-from client.code_hash import code_hash
-from client.policy import check_hours, check_plan, check_rounds, check_unchanged
-from client.receipts import Entry
+from client.approval.code_hash import code_hash
+from client.ledger.budget import Budget
+from client.ledger.receipts import Entry
+from client.policy.policy import check_hours, check_plan, check_rounds, check_unchanged
 from client.request import PROTOCOL, Request
 from client.session import Session
 from common.errors import Refusal

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from client.at_rest import is_sealed
-from client.at_rest_key import vaulted
+from client.at_rest.files import is_sealed
+from client.at_rest.key import vaulted
 from client.config import SITE_FILE, load_site
 from client.data.table import load_for_prediction
 from common.errors import DataError, ModelFileError

@@ -8,7 +8,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from numpy.typing import NDArray
 
-from client.receipts import Step
+from client.ledger.receipts import Step
 from common.errors import Refusal
 from common.wire import decode_vector
 

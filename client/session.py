@@ -10,18 +10,18 @@ import numpy as np
 from flwr.app import Context
 from numpy.typing import NDArray
 
-from client.approval import approval_path, check_approval
-from client.at_rest import Vaulted
-from client.at_rest_key import vaulted
+from client.approval.approval import approval_path, check_approval
+from client.at_rest.files import Vaulted
+from client.at_rest.key import vaulted
 from client.config import SiteConfig, find_sites, load_site
-from client.keys import load_roster, load_signing_key
-from client.ledger import LEDGER, Ledger
+from client.ledger.ledger import LEDGER, Ledger
 from client.own_log import OwnFormatter
-from client.policy import Policy, load_policy
-from client.randomness import Randomness, SystemRandomness
-from client.secure import Round, SecureSite
+from client.policy.policy import Policy, load_policy
+from client.secure.answers import Round, SecureSite
+from client.secure.keys import load_roster, load_signing_key
+from client.secure.store import STORE, FileVault, Vault
 from client.site_rows import TRAIN, SiteRows
-from client.store import STORE, FileVault, Vault
+from client.training.randomness import Randomness, SystemRandomness
 from common.contribution import Contribution, Contributions
 from common.errors import DataError, PlanError, Refusal
 from common.files import exists, own_folder, read_plan

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from client.config import SiteConfig
 from client.data.table import SiteTable, load_table
-from client.device import pick_device
 from client.patients import PatientSet, first_rows
-from client.trainer import TrainingSet
+from client.training.device import pick_device
+from client.training.trainer import TrainingSet
 from common.errors import Refusal
 from common.evaluation import Evaluation
 from common.model import Layout, Normaliser, encode, weight_level

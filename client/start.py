@@ -8,8 +8,8 @@ from flwr.common.config import parse_config_args
 
 from client.config import load_site
 from client.data.objections import read_objections
-from client.keys import load_signing_key
-from client.policy import load_policy
+from client.policy.policy import load_policy
+from client.secure.keys import load_signing_key
 from common.errors import PlanError
 
 _OPTION = "--node-config"

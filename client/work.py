@@ -5,13 +5,13 @@ import json
 import numpy as np
 import torch
 
-from client import private_work
-from client.at_rest import MODEL
+from client.at_rest.files import MODEL
 from client.release import Acknowledgement, Answer, Declaration, Release, Statistics, Update
 from client.request import Request
 from client.session import Session
 from client.site_rows import TEST, TRAIN, VALIDATION
-from client.trainer import Trainer, batch_generator
+from client.training import private_work
+from client.training.trainer import Trainer, batch_generator
 from common.broadcast import Broadcast
 from common.errors import Refusal
 from common.evaluation import Evaluation

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from client import keys
-from client.approval import approve
+from client.approval.approval import approve
 from client.config import SiteConfig, load_site
-from client.keys import KEY, accept_roster, approve_roster, enrol_card, make_keys, sign_roster
-from client.policy import SecureRules, load_policy
+from client.policy.policy import SecureRules, load_policy
+from client.secure import keys
+from client.secure.keys import KEY, accept_roster, approve_roster, enrol_card, make_keys, sign_roster
 from common.errors import Refusal, RunError
 from common.files import exists, write_atomic, write_private
 from common.plan import Plan

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from client.at_rest_key import AtRestRules
+from client.at_rest.key import AtRestRules
 from client.config import SiteConfig, SiteRules
-from client.policy_rules import Budget, Limits, SecureRules
+from client.policy.rules import Budget, Limits, SecureRules
 from client.site_data import SiteData
 from common.files import write_atomic
 from common.plan import Plan

@@ -12,10 +12,10 @@ import torch
 from client.app import app
 from client.config import SiteConfig, load_site, virtual_site, write_site_toml
 from client.data.table import SiteTable, load_table
-from client.ledger_file import LEDGER
-from client.ledger_reading import read_receipts
+from client.ledger.file import LEDGER
+from client.ledger.reading import read_receipts
+from client.secure.store import MemoryVault
 from client.session import Session, close_sessions, keep_session
-from client.store import MemoryVault
 from common.errors import PlanError, RunError
 from common.plan import Plan
 from experiments.enrolment import approve_virtual, check_rules, enrol_virtual

@@ -12,7 +12,7 @@ from common.secagg.key_pem import key_from_pem, key_to_pem
 from common.secagg.messages import Roster, SignedRoster
 from common.secagg.primitives import Random, SigningKey
 
-_SITE_KEY = "signing.key"  # as client/keys.py names it
+_SITE_KEY = "signing.key"  # as client/secure/keys.py names it
 
 
 def load_coordinator_key(path: Path) -> SigningKey:

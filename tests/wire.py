@@ -9,7 +9,7 @@ from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message
 
-from client.ledger_reading import read_bodies
+from client.ledger.reading import read_bodies
 from tests.secure import Grid, code_of, kind, name_of
 
 PAID = ("query.declare", "query.survey", "train", "evaluate")

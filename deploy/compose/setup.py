@@ -11,7 +11,7 @@ from pathlib import Path
 from keys import node_key, server_certificate, shared_secret
 
 from client.data.synthetic import hospitals, write_hospitals
-from client.policy import POLICY_FILE, write_policy
+from client.policy.policy import POLICY_FILE, write_policy
 from common.files import read_plan, write_atomic
 from common.privacy.events import UNNOISED_KINDS
 from experiments.enrolment import approve_virtual, enrol_virtual

@@ -13,7 +13,7 @@ What a coordinator that lies can try, and what stops it. This file is written by
 `consilium attack coordinator` plays all of it, the limits at the end too, and ends with status 1 if an attack succeeds.
 
 Five hospitals, f = 1 (birch may side with the coordinator), a committee of four, t = 3, m = 3; alder is the victim. The
-sites are those that a hospital runs (client/secure.py), each with its own store.
+sites are those that a hospital runs (client/secure/answers.py), each with its own store.
 
 The last column says what happens when the one check named beside it is taken out: in bold where the attacker gets what
 it is after, or where a false message goes through. Where another check refuses instead, two stand in the way.

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from client.at_rest import Vaulted, VaultKey
+from client.at_rest.files import Vaulted, VaultKey
 from client.config import load_site
-from client.keys import approve_roster, make_keys, sign_roster
-from client.policy import SIMULATED, write_policy
-from client.store import STORE, FileVault
+from client.policy.policy import SIMULATED, write_policy
+from client.secure.keys import approve_roster, make_keys, sign_roster
+from client.secure.store import STORE, FileVault
 from common.secagg import roster as rosters
 from common.secagg.encoding import encode
 from common.secagg.messages import CloseSession

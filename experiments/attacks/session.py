@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from client.secure import MOST_SESSIONS
+from client.secure.answers import MOST_SESSIONS
 from common.secagg.encoding import encode
 from common.secagg.messages import SessionCard, SessionCards
 from common.secagg.primitives import ExchangeKey, digest

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from client.secure import SecureSite
+from client.secure.answers import SecureSite
 from common.contribution import Contribution
 from common.plan import apply_overrides, plan_from_dict
 from common.secagg.coordinator import Sum

@@ -1,7 +1,7 @@
 """A small federation with live sites, whose coordinator is the attacker: it may send anything to any of them.
 
 Five sites, f = 1, a committee of four (all but elm), t = 3, m = 3. alder is the victim; birch sides with the
-coordinator where an attack says so. The sites are those of client/secure.py, each with its own store.
+coordinator where an attack says so. The sites are those of client/secure/answers.py, each with its own store.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.secure import Round, SecureSite
-from client.store import MemoryVault
+from client.secure.answers import Round, SecureSite
+from client.secure.store import MemoryVault
 from common import contribution
 from common.files import read_plan
 from common.plan import Plan

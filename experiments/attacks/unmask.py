@@ -7,7 +7,7 @@ missing: were they to answer, three members would have opened alder's self seed 
 from collections.abc import Callable
 from dataclasses import replace
 
-from client.secure import SecureSite
+from client.secure.answers import SecureSite
 from common.secagg import roster as rosters
 from common.secagg.encoding import encode
 from common.secagg.messages import Survivors, Unmask

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.config import SiteConfig, load_site
-from client.policy import SIMULATED, write_policy
+from client.policy.policy import SIMULATED, write_policy
 from common.secagg.json_view import from_json
 from common.secagg.messages import SignedRoster
 from common.secagg.roster import roster_fingerprint

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from client.ledger import LEDGER, Entry, Ledger, Receipt, Step
+from client.ledger.ledger import LEDGER, Entry, Ledger, Receipt, Step
 from common.privacy.events import Gaussian, Spent, Unnoised
 from common.secagg.primitives import SigningKey
 

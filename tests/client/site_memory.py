@@ -13,15 +13,15 @@ import numpy as np
 import tomli_w
 from flwr.app import Context, RecordDict
 
-from client.approval import approve
+from client.approval.approval import approve
 from client.config import load_site
 from client.door import answer
-from client.keys import make_keys
-from client.policy import SIMULATED, write_policy
+from client.policy.policy import SIMULATED, write_policy
 from client.release import Update
-from client.secure import SecureSite
+from client.secure.answers import SecureSite
+from client.secure.keys import make_keys
+from client.secure.store import STORE, FileVault
 from client.session import Session, keep_session
-from client.store import STORE, FileVault
 from common.contribution import Contribution
 from common.files import read_plan
 from common.model import Layout

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from client.at_rest import Vaulted, VaultKey
-from client.store import STORE, FileVault, Store
+from client.at_rest.files import Vaulted, VaultKey
+from client.secure.store import STORE, FileVault, Store
 from common.errors import Refusal
 from common.secagg.encoding import encode
 from common.secagg.header import RoundState

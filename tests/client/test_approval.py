@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from client import approval, brake
-from client.approval import (
+from client import brake
+from client.approval import approval
+from client.approval.approval import (
     Dependency,
     SignedApproval,
     approval_path,
@@ -20,11 +21,11 @@ from client.approval import (
     check_approval,
     last_approved,
 )
-from client.code_hash import code_hash
+from client.approval.code_hash import code_hash
+from client.approval.difference import difference
 from client.config import SiteConfig, load_site
-from client.keys import load_signing_key, make_keys
-from client.plan_difference import difference
 from client.refusals import CODES
+from client.secure.keys import load_signing_key, make_keys
 from common.errors import ConsiliumError, Refusal
 from common.files import write_atomic
 from common.plan import Plan

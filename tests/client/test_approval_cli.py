@@ -7,10 +7,10 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
-from client.approval import approval_path, check_approval
-from client.code_hash import code_hash, dependencies
+from client.approval.approval import approval_path, check_approval
+from client.approval.code_hash import code_hash, dependencies
 from client.config import load_site
-from client.policy import SIMULATED, load_policy, write_policy
+from client.policy.policy import SIMULATED, load_policy, write_policy
 from common.errors import ConsiliumError, PlanError, Refusal
 from common.files import read_plan
 from experiments.cli import app

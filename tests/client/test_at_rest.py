@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.at_rest import HEAD, MODEL, OVERHEAD, Vaulted, VaultKey, is_sealed
+from client.at_rest.files import HEAD, MODEL, OVERHEAD, Vaulted, VaultKey, is_sealed
 from common.errors import ConsiliumError
 
 KEY = VaultKey(bytes(range(32)))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from client import at_rest_key, keys
-from client.at_rest_key import make_vault_key, vault_key, vaulted
+from client.at_rest import key as at_rest_key
+from client.at_rest.key import make_vault_key, vault_key, vaulted
 from client.config import SiteConfig, load_site, virtual_site, write_site_toml
+from client.secure import keys
 from common.errors import ConsiliumError, PlanError
 from common.secagg.key_pem import key_to_pem
 from common.secagg.primitives import SigningKey

@@ -9,8 +9,8 @@ import pytest
 
 import client
 import common
-from client import code_hash as module
-from client.code_hash import closure, code_hash, dependencies, hash_of
+from client.approval import code_hash as module
+from client.approval.code_hash import closure, code_hash, dependencies, hash_of
 
 PACKAGES = [Path(package.__path__[0]) for package in (client, common)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client.config import SiteConfig, find_sites, load_site, virtual_site, write_site_toml
-from client.policy import SIMULATED, load_policy, write_policy
+from client.policy.policy import SIMULATED, load_policy, write_policy
 from common.errors import PlanError
 from common.privacy.events import UNNOISED_KINDS
 

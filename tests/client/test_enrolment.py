@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client import keys
+from client.secure import keys
 from common.errors import ConsiliumError, Refusal
 from common.secagg.json_view import to_json
 from tests.client.conftest import SITES, Command, digits, found, propose, read, sign, site, tree

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client import keys
+from client.secure import keys
 from common.errors import ConsiliumError, Refusal
 from tests.client.conftest import SITES, Command, digits, found, propose, sign, site, tree
 

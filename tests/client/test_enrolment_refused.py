@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client import keys
+from client.secure import keys
 from common.errors import ConsiliumError, Refusal
 from tests.client.conftest import SITES, Command, digits, make_site, propose, read, sign, site, tree
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from client.chain import KEY as KEY_RECORD
-from client.ledger import DIFFERENT_QUESTIONS, LEDGER, Budget, Ledger, accept_restored
-from client.ledger_verify import verify_ledger
+from client.ledger.chain import KEY as KEY_RECORD
+from client.ledger.ledger import DIFFERENT_QUESTIONS, LEDGER, Budget, Ledger, accept_restored
+from client.ledger.verify import verify_ledger
 from common.errors import Refusal
 from common.privacy.accounting import affordable
 from common.privacy.accounting import epsilon as epsilon_of

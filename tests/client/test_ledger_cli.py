@@ -12,12 +12,12 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from client import ledger_cli
-from client.keys import load_signing_key, make_keys
-from client.ledger import LEDGER, Ledger
-from client.ledger_account import accounts, course, postings
-from client.ledger_verify import verify_ledger
-from client.policy import SIMULATED, write_policy
+from client.ledger import cli as ledger_cli
+from client.ledger.account import accounts, course, postings
+from client.ledger.ledger import LEDGER, Ledger
+from client.ledger.verify import verify_ledger
+from client.policy.policy import SIMULATED, write_policy
+from client.secure.keys import load_signing_key, make_keys
 from common.errors import ConsiliumError
 from common.privacy.accounting import affordable, epsilon
 from common.privacy.events import Gaussian, Spent, Unnoised

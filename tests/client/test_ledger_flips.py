@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from client.chain import Record
-from client.ledger import LEDGER, Ledger
-from client.ledger_verify import Report, from_line, to_line, verify_export, verify_ledger
+from client.ledger.chain import Record
+from client.ledger.ledger import LEDGER, Ledger
+from client.ledger.verify import Report, from_line, to_line, verify_export, verify_ledger
 from common.errors import Refusal
 from tests.client.ledgers import KEY, rounds, written
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from client.ledger import LEDGER, Ledger, accept_restored
-from client.ledger_file import LOCK
-from client.ledger_verify import verify_ledger
+from client.ledger.file import LOCK
+from client.ledger.ledger import LEDGER, Ledger, accept_restored
+from client.ledger.verify import verify_ledger
 from common.errors import Refusal
 from tests.client.ledgers import KEY, NOW, entry, receipt, rounds, written
 
@@ -122,14 +122,14 @@ def test_a_write_that_was_cut_off_is_no_replacement(tmp_path: Path) -> None:
     """Killed between the new file of the place and the record: the earlier file is still there."""
     path = tmp_path / LEDGER
     killed = "os.kill(os.getpid(), signal.SIGKILL)"
-    lines = "import client.ledger_file as f\nadd = f.LedgerFile.add\nledger = Ledger(path, KEY)\n"
+    lines = "import client.ledger.file as f\nadd = f.LedgerFile.add\nledger = Ledger(path, KEY)\n"
     lines += f"f.LedgerFile.add = lambda self, record: (add(self, record), {killed})\n"
     assert _elsewhere(path, f"{lines}rounds(ledger, range(1, 2))").returncode == -9
     assert len(list(tmp_path.glob("*.place-*"))) == 2
     with Ledger(path, KEY) as ledger:
         assert ledger.spent() == [] and ledger.spend(entry(1)) == 2
     fresh = tmp_path / "fresh" / LEDGER
-    killed_first = "import client.ledger_file as f\n"
+    killed_first = "import client.ledger.file as f\n"
     killed_first += f"f.LedgerFile.add = lambda self, record: {killed}\nLedger(path, KEY)"
     assert _elsewhere(fresh, killed_first).returncode == -9
     Ledger(fresh, KEY).close()

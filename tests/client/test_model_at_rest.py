@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client import keys
-from client.at_rest import MODEL, is_sealed
-from client.at_rest_cli import model as take_out
-from client.at_rest_key import vaulted
+from client.at_rest.cli import model as take_out
+from client.at_rest.files import MODEL, is_sealed
+from client.at_rest.key import vaulted
 from client.config import SiteConfig, load_site
 from client.predict import predict_file
+from client.secure import keys
 from common.errors import ConsiliumError, ModelFileError
 from common.model import Layout, Normaliser, initial_parameters
 from common.model_file import ModelFile

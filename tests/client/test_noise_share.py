@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from client.secure import Round, SecureSite
-from client.store import MemoryVault
+from client.secure.answers import Round, SecureSite
+from client.secure.store import MemoryVault
 from common.contribution import Contribution
 from common.plan import Plan
 from common.privacy.shares import fixed_point, noise_steps

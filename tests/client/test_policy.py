@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from client.policy import (
+from client.policy.policy import (
     SIMULATED,
     Policy,
     changed_on_disk,

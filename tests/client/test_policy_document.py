@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from client.policy import load_policy
+from client.policy.policy import load_policy
 from client.refusals import CODES
 from experiments.reference import sections
 

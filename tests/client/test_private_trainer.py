@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from client.patients import PatientSet
-from client.private_trainer import PrivateTrainer
-from client.trainer import decay_of
+from client.training.private_trainer import PrivateTrainer
+from client.training.trainer import decay_of
 from common.losses import MultiTaskLoss
 from common.model import Layout, Network, Normaliser, initial_parameters
 from common.plan import Plan

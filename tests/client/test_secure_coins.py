@@ -3,8 +3,8 @@
 from dataclasses import replace
 from itertools import product
 
-from client.secure import Round, SecureSite
-from client.store import MemoryVault
+from client.secure.answers import Round, SecureSite
+from client.secure.store import MemoryVault
 from common.secagg.header import RoundState
 from common.secagg.messages import SignedHeader
 from common.secagg.session import Party

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from client import secure
-from client.secure import SecureSite
+from client.secure import answers as secure
+from client.secure.answers import SecureSite
+from client.secure.store import MemoryVault
 from client.session import close_sessions
-from client.store import MemoryVault
 from common.errors import Refusal
 from common.secagg.encoding import decode, encode
 from common.secagg.messages import OpenSession, SignedCard

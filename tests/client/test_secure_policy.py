@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from client.config import load_site
-from client.policy import SIMULATED, write_policy
-from client.secure import SecureSite
+from client.policy.policy import SIMULATED, write_policy
+from client.secure.answers import SecureSite
 from client.session import Session, close_sessions
 from common.contribution import Contribution
 from common.errors import Refusal

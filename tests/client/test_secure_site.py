@@ -13,10 +13,10 @@ from flwr.app import Message
 
 from client import work
 from client.app import app
-from client.at_rest_key import vaulted
+from client.at_rest.key import vaulted
 from client.config import load_site
+from client.secure.store import STORE, FileVault, Store
 from client.session import Session, close_sessions
-from client.store import STORE, FileVault, Store
 from common.errors import Refusal, TooFewSites
 from common.secagg.encoding import decode, encode
 from common.secagg.messages import (

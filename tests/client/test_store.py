@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from client import store
-from client.at_rest import Vaulted, VaultKey
-from client.store import KEEP_S, STORE, FileVault, MemoryVault
+from client.at_rest.files import Vaulted, VaultKey
+from client.secure import store
+from client.secure.store import KEEP_S, STORE, FileVault, MemoryVault
 from common.errors import Refusal
 from common.secagg.encoding import encode
 from common.secagg.header import RoundState, names_hash

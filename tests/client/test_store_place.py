@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from client import store
-from client.store import STORE, FileVault
+from client.secure import store
+from client.secure.store import STORE, FileVault
 from common.secagg.header import RoundState
 from tests.client.stored import (  # noqa: F401  fixtures
     OTHER,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from client.trainer import Trainer, TrainingSet, batch_generator
+from client.training.trainer import Trainer, TrainingSet, batch_generator
 from common.losses import MultiTaskLoss, task_weights
 from common.model import Layout, Network, Normaliser, initial_parameters
 from common.plan import Plan

@@ -13,7 +13,7 @@ import pytest
 import tomli_w
 from sklearn.metrics import roc_auc_score
 
-from client.at_rest import MODEL
+from client.at_rest.files import MODEL
 from client.config import load_site
 from client.data.table import load_table
 from client.site_rows import TEST

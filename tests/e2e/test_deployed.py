@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.at_rest_key import vaulted
+from client.at_rest.key import vaulted
 from client.config import find_sites, load_site
 from client.data.synthetic import hospitals, write_hospitals
-from client.ledger_file import LEDGER
-from client.ledger_reading import read_receipts
-from client.store import STORE
+from client.ledger.file import LEDGER
+from client.ledger.reading import read_receipts
+from client.secure.store import STORE
 from common.files import read_plan
 from common.plan import Plan
 from experiments.simulate import simulate

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from client.ledger import LEDGER, Ledger
-from client.ledger_verify import Report, verify_ledger
+from client.ledger.ledger import LEDGER, Ledger
+from client.ledger.verify import Report, verify_ledger
 from tests.client.ledgers import KEY
 
 SIZE = 64  # bytes of a release; a pipe takes so few in one piece
 CLIENT = """
 import hashlib, os, sys
 from pathlib import Path
-from client.ledger import Ledger
+from client.ledger.ledger import Ledger
 from tests.client.ledgers import KEY, entry, receipt
 assert not {"torch", "pandas", "flwr"} & set(sys.modules)
 os.write(1, b"+")

@@ -4,8 +4,8 @@ import multiprocessing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from client.ledger import LEDGER, Ledger
-from client.ledger_verify import verify_ledger
+from client.ledger.ledger import LEDGER, Ledger
+from client.ledger.verify import verify_ledger
 from tests.client.ledgers import KEY, entry, receipt, rounds
 
 PROCESSES, ROUNDS, WAIT_S = 3, 40, 120.0

@@ -4,8 +4,8 @@ import multiprocessing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from client.at_rest import Vaulted, VaultKey
-from client.store import STORE, FileVault
+from client.at_rest.files import Vaulted, VaultKey
+from client.secure.store import STORE, FileVault
 
 VAULTED = Vaulted(VaultKey(bytes(range(32))), "north")
 PROCESSES, TIMES, HELD, WAIT_S = 4, 100, 10, 120.0

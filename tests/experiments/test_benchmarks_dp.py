@@ -7,7 +7,7 @@ import torch
 from benchmarks import dp
 from benchmarks.dp_others import OTHERS
 from client.patients import PatientSet
-from client.private_trainer import PrivateTrainer
+from client.training.private_trainer import PrivateTrainer
 from common.model import Network
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from client.at_rest.key_file import write_key
 from client.config import find_sites, load_site
-from client.key_file import write_key
-from client.keys import load_roster
-from client.policy import SIMULATED, write_policy
+from client.policy.policy import SIMULATED, write_policy
+from client.secure.keys import load_roster
 from common.errors import ConsiliumError, RunError
 from common.plan import Plan, plan_from_dict
 from common.secagg.key_pem import key_to_pem

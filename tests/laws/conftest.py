@@ -8,9 +8,9 @@ import pytest
 
 from client import site_rows, work
 from client.config import find_sites
-from client.private_trainer import PrivateTrainer
 from client.session import close_sessions
-from client.trainer import Trainer
+from client.training.private_trainer import PrivateTrainer
+from client.training.trainer import Trainer
 from common.evaluation import Evaluation
 from common.plan import Plan
 from common.privacy.evaluation import PrivateEvaluation

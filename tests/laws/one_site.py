@@ -11,11 +11,11 @@ import numpy as np
 from flwr.app import Context, Message, RecordDict
 
 from client.app import app
-from client.approval import approve
+from client.approval.approval import approve
 from client.config import SiteConfig, load_site
-from client.ledger_file import LEDGER
-from client.ledger_reading import read_bodies
-from client.policy import POLICY_FILE, SIMULATED, write_policy
+from client.ledger.file import LEDGER
+from client.ledger.reading import read_bodies
+from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.refusals import CODES
 from client.session import close_sessions
 from common.layouts import survey_of

@@ -12,8 +12,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from client import door, gate, work
 from client.app import app
 from client.config import find_sites
-from client.ledger import DIFFERENT_QUESTIONS, LEDGER, Ledger
-from client.ledger_reading import read_receipts
+from client.ledger.ledger import DIFFERENT_QUESTIONS, LEDGER, Ledger
+from client.ledger.reading import read_receipts
 from client.refusals import CODES
 from client.release import Acknowledgement, Update
 from client.session import close_sessions

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from client import approval, brake
-from client.approval import approval_path
-from client.code_hash import code_hash
-from client.policy import POLICY_FILE
+from client import brake
+from client.approval import approval
+from client.approval.approval import approval_path
+from client.approval.code_hash import code_hash
+from client.policy.policy import POLICY_FILE
 from client.session import close_sessions
 from common.plan import Plan
 from common.privacy.accounting import epsilon

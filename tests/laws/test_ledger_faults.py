@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from client.keys import load_signing_key
-from client.ledger import Ledger
-from client.ledger_file import LEDGER
-from client.policy import POLICY_FILE
-from client.receipts import Entry, spent_of, step_of
+from client.ledger.file import LEDGER
+from client.ledger.ledger import Ledger
+from client.ledger.receipts import Entry, spent_of, step_of
+from client.policy.policy import POLICY_FILE
+from client.secure.keys import load_signing_key
 from client.session import close_sessions
 from tests.laws.asking import ROUNDS
 from tests.laws.one_site import VALUES, OneSite, no_file_beyond, small

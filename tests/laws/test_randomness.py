@@ -12,11 +12,11 @@ from flwr.app import Context, RecordDict
 import client
 import common
 import server
-from client import randomness
 from client.config import SiteConfig
-from client.policy import Policy
-from client.randomness import SystemRandomness
+from client.policy.policy import Policy
 from client.session import Session, close_sessions, open_session
+from client.training import randomness
+from client.training.randomness import SystemRandomness
 from common.plan import Plan
 from tests.laws.one_site import OneSite, per_patient
 from tests.secure import build

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from client.app import app
-from client.ledger_file import LEDGER
-from client.policy import POLICY_FILE, SIMULATED, write_policy
+from client.ledger.file import LEDGER
+from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.request import Request
 from client.session import close_sessions
 from server.exchange import Question, ask

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
-from client import secure, work
+from client import work
 from client.app import app
-from client.ledger_file import LEDGER
-from client.ledger_reading import read_receipts
+from client.ledger.file import LEDGER
+from client.ledger.reading import read_receipts
 from client.refusals import CODES
 from client.release import Statistics, Update
+from client.secure import answers as secure
 from client.session import Session, close_sessions
 from common.contribution import STAGES, Contribution
 from common.model import Layout

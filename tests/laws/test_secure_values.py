@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Message
 
-from client import secure, work
+from client import work
 from client.app import app
 from client.request import KINDS
+from client.secure import answers as secure
 from client.session import Session, close_sessions
 from common.broadcast import Broadcast
 from common.contribution import STAGES, Contribution

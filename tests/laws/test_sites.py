@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from client.config import find_sites, load_site
-from client.receipts import Step
+from client.ledger.receipts import Step
 from client.request import Request
 from client.session import Session
-from client.trainer import Trainer, TrainingSet
+from client.training.trainer import Trainer, TrainingSet
 from client.work import train
 from common.broadcast import Broadcast
 from common.evaluation import first_edges

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import client
 import common
-from client import door, secure
+from client import door
 from client.refusals import CODES
+from client.secure import answers as secure
 from tests.laws.test_door import HANDLERS
 
 
@@ -121,8 +122,9 @@ def _text(node: ast.expr, path: Path) -> str:
 
 
 def _sites_own(path: Path) -> bool:
-    others = ("checks.py", "keys.py", "enrol_cli.py")
-    return not set(_COORDINATOR) & {path.name, path.parent.name} and path.name not in others
+    enrolment = path.parent.name == "secure" and path.name in ("keys.py", "cli.py")
+    others = enrolment or path.name == "checks.py"
+    return not set(_COORDINATOR) & {path.name, path.parent.name} and not others
 
 
 def test_every_check_has_a_code_of_its_own_and_every_code_a_number_of_its_own() -> None:
@@ -164,21 +166,29 @@ def _chance(path: Path) -> set[str]:
 def test_secrets_of_a_site_come_from_the_operating_system_alone() -> None:
     """Elsewhere in `client` and `common` chance is handed over, or not secret: batches, first weights, made-up data."""
     found = {path: _chance(path) for path in _modules(client) + _modules(common)}
-    by_name = {path.name: sources for path, sources in found.items() if sources and "synthetic" not in path.parts}
-    assert by_name.pop("secure.py") == {"os.urandom"}
-    assert by_name.pop("store.py") == {"os.urandom"}  # names of marks
-    assert by_name.pop("place.py") == {"os.urandom"}  # the same
-    assert by_name.pop("randomness.py") == {"os.urandom"}  # samples and noise
-    assert by_name.pop("at_rest.py") == {"os.urandom"}  # nonces
-    for name in ("noisy_scores.py", "noisy_moments.py"):  # how far noise may move a number, for a result's reader
+    by_name = {_name(path): sources for path, sources in found.items() if sources and "synthetic" not in path.parts}
+    assert by_name.pop("secure/answers.py") == {"os.urandom"}
+    assert by_name.pop("secure/store.py") == {"os.urandom"}  # names of marks
+    assert by_name.pop("ledger/place.py") == {"os.urandom"}  # the same
+    assert by_name.pop("training/randomness.py") == {"os.urandom"}  # samples and noise
+    assert by_name.pop("at_rest/files.py") == {"os.urandom"}  # nonces
+    for name in (
+        "privacy/noisy_scores.py",
+        "privacy/noisy_moments.py",
+    ):  # how far noise may move a number, for a result's reader
         assert by_name.pop(name) == {"np.random"}
-    assert by_name.pop("enrol_cli.py") == {"os.urandom"}
-    assert by_name.pop("trainer.py") == {"np.random", "torch.Generator", "torch.rand"}  # batches
-    assert by_name.pop("runner.py") == {"secrets"}  # the password between a SuperNode and its own process
+    assert by_name.pop("secure/cli.py") == {"os.urandom"}
+    assert by_name.pop("training/trainer.py") == {"np.random", "torch.Generator", "torch.rand"}  # batches
+    assert by_name.pop("client/runner.py") == {"secrets"}  # the password between a SuperNode and its own process
     assert (
-        by_name.pop("network.py") == {"np.random", "torch.Generator", "torch.rand"} & found[_file(common, "network.py")]
+        by_name.pop("model/network.py")
+        == {"np.random", "torch.Generator", "torch.rand"} & found[_file(common, "network.py")]
     )
     assert by_name == {}
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def _file(package: object, name: str) -> Path:
@@ -196,7 +206,7 @@ def test_nothing_selects_another_source_of_secrets() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SecureSite":
                 assert len(node.args) == 3 and node.keywords == [], path
             reads = isinstance(node, ast.Attribute) and ast.unparse(node).startswith("os.environ")
-            assert not reads or path.name == "at_rest_key.py", path
+            assert not reads or _name(path) == "at_rest/key.py", path
             assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "os.getenv"), path
     given = [n for n in ast.walk(ast.parse(Path(secure.__file__).read_text())) if isinstance(n, ast.keyword)]
     assert {ast.unparse(n.value) for n in given if n.arg == "random"} == {"self.random", "random or self.random"}

@@ -11,8 +11,8 @@ import tomli_w
 from typer.testing import CliRunner
 
 from client.config import find_sites, load_site
-from client.ledger_file import LEDGER
-from client.ledger_reading import read_receipts
+from client.ledger.file import LEDGER
+from client.ledger.reading import read_receipts
 from common.errors import RunError
 from common.plan import Plan, plan_from_dict
 from common.privacy.hospital import REFUSED, noise_and_signal

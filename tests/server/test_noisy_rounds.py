@@ -36,7 +36,7 @@ def test_opened_sum_is_the_plain_one_and_the_noise_of_its_survivors(unit: str, f
 def test_a_site_whose_work_fails_adds_its_share_of_the_noise(federation, seen: Seen, monkeypatch) -> None:
     """Zeros and noise look like any other report, and without its share the sum would have too little."""
     four, wire = federation(4, aggregation=SUMS, privacy={"unit": "patient", **NOISY}), Wire()
-    monkeypatch.setattr("client.private_work.train", lambda *_: 1 / 0)
+    monkeypatch.setattr("client.training.private_work.train", lambda *_: 1 / 0)
     total = collect(four, wire)
     header = headers(wire)[-1]
     assert len(total.sites) == 4 and not any(values.any() for values in seen.values.values())

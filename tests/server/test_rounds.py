@@ -14,9 +14,9 @@ from numpy.lib import format as npy
 
 from client.app import app
 from client.config import find_sites, load_site
-from client.ledger_file import LEDGER
-from client.ledger_reading import read_receipts
-from client.receipts import Step
+from client.ledger.file import LEDGER
+from client.ledger.reading import read_receipts
+from client.ledger.receipts import Step
 from client.release import Update
 from client.request import Request
 from client.session import Session

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from client import work
-from client.store import STORE
+from client.secure.store import STORE
 from common.secagg import coordinator
 from common.secagg.encoding import decode
 from common.secagg.messages import CrossCheck

@@ -8,8 +8,8 @@ import pytest
 from flwr.app import Message
 
 from client.app import app
+from client.secure.store import STORE
 from client.session import close_sessions
-from client.store import STORE
 from common.errors import RunError
 from common.plan import Plan
 from common.secagg.encoding import decode, encode

@@ -99,7 +99,7 @@ def propose(
 
 
 def sign(roster: Roster, *, site: str, key: SigningKey) -> RosterSignature:
-    """This site's signature. Whether it may sign is decided in client/keys.py."""
+    """This site's signature. Whether it may sign is decided in client/secure/keys.py."""
     return RosterSignature(roster_hash(roster), site, key.sign("roster", roster))
 
 

@@ -1,7 +1,7 @@
 """When a site accepts a roster: one check per rule, each with a code of its own.
 
 Why a quorum: two rosters with one number would each need more than (n + f)/2 of the n sites before, so more than f of
-them would have signed both, and a site that keeps the rules signs one (client/keys.py).
+them would have signed both, and a site that keeps the rules signs one (client/secure/keys.py).
 """
 
 import re

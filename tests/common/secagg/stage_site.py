@@ -1,6 +1,7 @@
 """A site on the stage: what it has stored, as the bytes of its store, and a process that may end at any moment.
 
-Whatever is asked of it is computed from those bytes. It keeps to the order of client/secure.py: check, store, answer.
+Whatever is asked of it is computed from those bytes. It keeps to the order of client/secure/answers.py: check, store,
+answer.
 """
 
 from collections.abc import Sequence

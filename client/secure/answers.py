@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from client.store import Store, Vault
+from client.secure.store import Store, Vault
 from common.contribution import Contribution, Contributions
 from common.errors import Refusal
 from common.plan import Plan

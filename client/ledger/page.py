@@ -4,9 +4,9 @@ import json
 
 from plotly.offline import get_plotlyjs
 
-from client.ledger_account import Account
-from client.ledger_text import rounds_words, unnoised_words
-from client.markup import page, paragraph, table
+from client.ledger.account import Account
+from client.ledger.markup import page, paragraph, table
+from client.ledger.text import rounds_words, unnoised_words
 
 _COLUMNS = ("", "With noise", "Limit", "Left", "Without noise", "In one line")
 _DRAW = """

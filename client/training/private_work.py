@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from client.private_trainer import PrivateTrainer
 from client.release import Update
 from client.request import Request
 from client.session import Session
+from client.training.private_trainer import PrivateTrainer
 from common.broadcast import Broadcast
 from common.schedule import learning_rate
 

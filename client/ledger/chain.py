@@ -1,7 +1,7 @@
 """The signed chain: each record names the hash of the one before it and is signed with the site's key.
 
 Whoever holds the site's public key can check a chain from its first record to its last, without the site. What cannot
-be seen in a chain is that records at its end are missing; the ledger's place tells that at the site (client/place.py).
+be seen in a chain is that records at its end are missing; the ledger's place tells that at the site (place.py).
 """
 
 import json

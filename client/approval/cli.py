@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from client.approval.review import Review
     from client.config import SiteConfig
-    from client.review import Review
 
 SITE = Annotated[Path, typer.Argument(help="The site.toml, or its folder.")]
 PLAN = Annotated[Path, typer.Argument(help="The plan: a federation.toml, or the plan.json of a run.")]
@@ -34,7 +34,8 @@ def approve(
     ] = None,
 ) -> None:
     """Review a plan and sign it: from then on this site runs it, with the code that is installed now."""
-    from client import approval, keys
+    from client.approval import approval
+    from client.secure import keys
     from common.errors import ConsiliumError
     from common.files import read_plan
 
@@ -75,7 +76,7 @@ def resume(site: SITE) -> None:
 
 
 def _shown(config: "SiteConfig", plan: Path) -> "Review":
-    from client.review import review as make_review
+    from client.approval.review import review as make_review
     from common.files import read_plan
 
     shown = make_review(config, read_plan(plan))

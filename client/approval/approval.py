@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from client.code_hash import code_hash, dependencies
+from client.approval.code_hash import code_hash, dependencies
 from client.config import SiteConfig
-from client.keys import load_signing_key
+from client.secure.keys import load_signing_key
 from common.errors import ConsiliumError, Refusal
 from common.files import exists, read_bytes, write_atomic
 from common.plan import Plan, plan_from_canonical

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from client.policy_rules import KINDS_IN_WORDS, Contradiction
+from client.policy.rules import KINDS_IN_WORDS, Contradiction
 
 DOCUMENT = "docs/policy.md"
 _KINDS = ", ".join(f"'{kind}' ({words})" for kind, words in KINDS_IN_WORDS.items())

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from client.at_rest import KEY_SIZE, OVERHEAD, Data, Vaulted, VaultKey
-from client.place import Place
+from client.at_rest.files import KEY_SIZE, OVERHEAD, Data, Vaulted, VaultKey
+from client.ledger.place import Place
 from common.errors import ConsiliumError, Refusal
 from common.files import own_file
 from common.secagg.encoding import decode, encode

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from client.patients import PatientSet
-from client.trainer import Float32, decay_of, optimizer_of
+from client.training.trainer import Float32, decay_of, optimizer_of
 from common.model import Network, Normaliser
 from common.privacy.noisy_sum import NoisySum
 from common.privacy.output_gradient import OutputGradient

@@ -4,9 +4,9 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
-from client.budget import merged
-from client.chain import Record
-from client.receipts import Receipt, Step, receipt_to_json, spent_of, step_of
+from client.ledger.budget import merged
+from client.ledger.chain import Record
+from client.ledger.receipts import Receipt, Step, receipt_to_json, spent_of, step_of
 from common.errors import Refusal
 from common.privacy.events import Spent
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from client.chain import Record
+from client.ledger.chain import Record
 from common.errors import Refusal
 
 LEDGER, LOCK = "ledger.sqlite", "ledger.lock"

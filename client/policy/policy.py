@@ -10,8 +10,8 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from client.policy_rules import Policy, SecureRules, SiteName
-from client.policy_text import TEMPLATE, first_mistake
+from client.policy.rules import Policy, SecureRules, SiteName
+from client.policy.text import TEMPLATE, first_mistake
 from common.errors import ConsiliumError, PlanError, Refusal
 from common.files import exists, read_bytes, write_atomic
 from common.plan import Plan

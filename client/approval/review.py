@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from client.approval import approvals, approved_plan, changes_of_code, last_approved
-from client.code_hash import code_hash, dependencies
+from client.approval.approval import approvals, approved_plan, changes_of_code, last_approved
+from client.approval.code_hash import code_hash, dependencies
+from client.approval.difference import difference
 from client.config import SiteConfig
-from client.plan_difference import difference
-from client.policy import Policy, load_policy, objections
+from client.policy.policy import Policy, load_policy, objections
 from common.errors import PlanError, Refusal
 from common.plan import Plan
 from common.plan.describe import describe

@@ -1,6 +1,6 @@
 """The site's privacy ledger: what each release costs, written before it is made, and a receipt before it leaves.
 
-One file, one signed chain of records (client/chain.py). A crash between an entry and its release costs budget, never
+One file, one signed chain of records (chain.py). A crash between an entry and its release costs budget, never
 the reverse. Epsilon is not in it: the accountant makes it of the events when somebody asks.
 """
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from client.budget import Budget, Limit, check_limit
-from client.chain import KEY, Record, check_chain, check_hashes, follow
-from client.ledger_file import LEDGER, LedgerFile
-from client.ledger_memory import DIFFERENT_QUESTIONS, Memory
-from client.place import Place
-from client.receipts import Entry, Receipt, Step, entry_to_json, receipt_to_json
+from client.ledger.budget import Budget, Limit, check_limit
+from client.ledger.chain import KEY, Record, check_chain, check_hashes, follow
+from client.ledger.file import LEDGER, LedgerFile
+from client.ledger.memory import DIFFERENT_QUESTIONS, Memory
+from client.ledger.place import Place
+from client.ledger.receipts import Entry, Receipt, Step, entry_to_json, receipt_to_json
 from common.errors import Refusal
 from common.files import exists, write_atomic
 from common.privacy.events import Spent

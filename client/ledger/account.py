@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from client.budget import Budget, Limit, merged, rounds_left
-from client.ledger_verify import Report
-from client.receipts import spent_of
+from client.ledger.budget import Budget, Limit, merged, rounds_left
+from client.ledger.receipts import spent_of
+from client.ledger.verify import Report
 from common.privacy.accounting import epsilon
 from common.privacy.events import Gaussian, Spent, Unnoised
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from client.ledger_account import MOST_ROUNDS, Account
+from client.ledger.account import MOST_ROUNDS, Account
 
 _BAR = 30
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import Field, model_validator
 
-from client.at_rest import KEY_SIZE, Vaulted, VaultKey
+from client.at_rest.files import KEY_SIZE, Vaulted, VaultKey
 from common.errors import PlanError
 from common.files import exists, own_folder, read_private, write_private
 from common.plan.base import Section

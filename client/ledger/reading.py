@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from client.ledger_file import reading, records_of
+from client.ledger.file import reading, records_of
 
 
 def read_bodies(path: Path) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.chain import Broken, Record, canonical, check_chain
-from client.ledger_file import TABLES, reading, records_of
-from client.ledger_memory import Memory
-from client.place import Place, number_of
+from client.ledger.chain import Broken, Record, canonical, check_chain
+from client.ledger.file import TABLES, reading, records_of
+from client.ledger.memory import Memory
+from client.ledger.place import Place, number_of
 from common.errors import ConsiliumError
 from common.files import exists, read_bytes
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from client.at_rest_key import make_vault_key
+from client.at_rest.key import make_vault_key
+from client.at_rest.key_file import protect_key, read_key, write_key
 from client.config import SiteConfig
-from client.key_file import protect_key, read_key, write_key
-from client.policy import load_policy
+from client.policy.policy import load_policy
 from common.errors import ConsiliumError
 from common.files import exists, own_folder, read_bytes, replace_file, write_atomic
 from common.secagg import checks, roster

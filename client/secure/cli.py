@@ -28,8 +28,8 @@ def init(
     """Make this site's key and write its card for the coordinator, and a policy to complete; what exists is kept."""
     import os
 
-    from client import keys
-    from client.policy import write_template
+    from client.policy.policy import write_template
+    from client.secure import keys
     from common.files import check_target, exists, write_atomic
     from common.secagg.json_view import to_json
     from common.secagg.roster import EnrolCard, card_fingerprint
@@ -62,7 +62,7 @@ def sign(
     out: Annotated[Path | None, typer.Option("--out", help="Where to write it (NAME.signature.json).")] = None,
 ) -> None:
     """Look at a proposed roster, approve it and sign it: one roster for each number, ever."""
-    from client import keys
+    from client.secure import keys
     from common.files import check_target, write_atomic
     from common.secagg.json_view import to_json
     from common.secagg.roster import RosterSignature
@@ -87,7 +87,7 @@ def accept(
     ] = None,
 ) -> None:
     """Check a signed roster by every rule and keep it: from then on this site takes part in sums under it."""
-    from client import keys
+    from client.secure import keys
     from common.errors import ConsiliumError
 
     config, signed = _site(site), _read(roster)
@@ -111,7 +111,7 @@ def accept(
 
 def show(site: SITE) -> None:
     """Show the roster that this site has accepted."""
-    from client import keys
+    from client.secure import keys
     from common.errors import ConsiliumError
     from common.secagg.roster import sheet
 
@@ -129,7 +129,7 @@ def _approve(
 
     refused: what then has not happened, for the message.
     """
-    from client import keys
+    from client.secure import keys
     from common.errors import ConsiliumError
     from common.secagg.roster import roster_fingerprint, sheet
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from client.markup import page, paragraph, table
+from client.ledger.markup import page, paragraph, table
 
 Body = dict[str, Any]
 _COLUMNS = (

@@ -10,8 +10,8 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from client.config import SiteConfig
-    from client.ledger import Budget
-    from client.ledger_verify import Report
+    from client.ledger.ledger import Budget
+    from client.ledger.verify import Report
 
 SITE = Annotated[Path, typer.Argument(help="The site.toml, or its folder.")]
 CARD = Annotated[
@@ -29,9 +29,9 @@ def ledger(
     ] = False,
 ) -> None:
     """Show what was spent of this site's privacy budgets, and how many rounds the rest buys."""
-    from client.ledger_account import accounts, course, postings, to_json
-    from client.ledger_page import ledger_page
-    from client.ledger_text import account_lines
+    from client.ledger.account import accounts, course, postings, to_json
+    from client.ledger.page import ledger_page
+    from client.ledger.text import account_lines
     from common.files import write_atomic
 
     books = _books(site)
@@ -66,7 +66,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print all of them as JSON lines.")] = False,
 ) -> None:
     """Show what left this site, the last first."""
-    from client.ledger_text import receipt_lines
+    from client.ledger.text import receipt_lines
 
     report = _books(site).verified(None)
     bodies = [{"number": record.number} | body for record, body in report.of("receipt")]
@@ -88,7 +88,7 @@ def verify(
 
     With a site and --file, also that the site's ledger still begins with what was exported.
     """
-    from client.ledger_verify import verify_continued, verify_export
+    from client.ledger.verify import verify_continued, verify_export
     from common.errors import ConsiliumError
 
     if site is None and file is None:
@@ -114,8 +114,8 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="A new folder for the page and the signed records.")],
 ) -> None:
     """Write every record with its signature (records.jsonl), and a page for the files (receipts.html, receipts.md)."""
-    from client.ledger_verify import to_line
-    from client.receipts_page import receipts_html, receipts_markdown
+    from client.ledger.receipts_page import receipts_html, receipts_markdown
+    from client.ledger.verify import to_line
     from common.errors import ConsiliumError
     from common.files import exists, write_atomic
 
@@ -147,12 +147,12 @@ class _Books:
 
     @property
     def path(self) -> Path:
-        from client.ledger_file import LEDGER
+        from client.ledger.file import LEDGER
 
         return self.config.folder / LEDGER
 
     def verified(self, key: bytes | None) -> "Report":
-        from client.ledger_verify import verify_ledger
+        from client.ledger.verify import verify_ledger
 
         return verify_ledger(self.path, key)
 
@@ -160,8 +160,8 @@ class _Books:
 def _books(site: Path) -> _Books:
     """site: a site.toml or its folder. Raises ConsiliumError."""
     from client.config import load_site
-    from client.ledger import Budget
-    from client.policy import load_policy
+    from client.ledger.ledger import Budget
+    from client.policy.policy import load_policy
 
     config = load_site(site)
     rules = load_policy(config.policy).budget
@@ -180,8 +180,8 @@ def _check_place(books: _Books, out: Path) -> None:
 
 
 def _accept(books: _Books) -> None:
-    from client.keys import load_signing_key
-    from client.ledger import accept_restored
+    from client.ledger.ledger import accept_restored
+    from client.secure.keys import load_signing_key
     from common.errors import ConsiliumError
 
     _print(

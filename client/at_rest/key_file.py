@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from client.at_rest import is_sealed
-from client.at_rest_key import vaulted
+from client.at_rest.files import is_sealed
+from client.at_rest.key import vaulted
 from client.config import SiteConfig
 from common.files import read_private, write_atomic, write_private
 from common.secagg.key_pem import key_from_pem, key_to_pem

@@ -12,8 +12,8 @@ def model(
     out: Annotated[Path, typer.Option("--out", help="Where to write it in the open, a .safetensors file.")],
 ) -> None:
     """Decrypt the model that the last run left at this site, for other programs."""
-    from client.at_rest import MODEL, is_sealed
-    from client.at_rest_key import vaulted
+    from client.at_rest.files import MODEL, is_sealed
+    from client.at_rest.key import vaulted
     from client.config import load_site
     from common.errors import ConsiliumError
     from common.files import exists, read_bytes, write_atomic
