@@ -2,10 +2,10 @@
 
 import argparse
 import logging
-import subprocess
 from pathlib import Path
 
 from common.files import write_atomic
+from experiments.commit import commit
 from experiments.results.document import section
 from experiments.results.study import ROOT, baselines, examples, federations, gathered
 
@@ -36,9 +36,7 @@ def main() -> None:
         baselines(example, data, example.seeds, work)
         baselines(example, data, example.fresh_seeds, work, example.fresh_baselines)
     if arguments.only is None:
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-        commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-        parts = [_HEAD.format(commit=commit)]
+        parts = [_HEAD.format(commit=commit())]
         for example in chosen:
             fresh = gathered(example, example.fresh_seeds, work) if example.fresh_seeds else None
             parts.append(section(example, gathered(example, example.seeds, work), fresh))

@@ -1,4 +1,4 @@
-"""The study of what privacy costs: its measure against the federation's own, and one private run of each arm."""
+"""The study of what privacy costs: how settings are chosen, its measure against the federation's own, and one private run of each arm."""
 
 import tomllib
 from collections.abc import Callable
@@ -8,11 +8,14 @@ from statistics import mean
 import pytest
 
 from client.config import find_sites
+from client.data.split import TEST, VALIDATION
 from client.data.table import load_table
 from common.files import read_bytes, read_plan
 from common.model_file import ModelFile
 from common.plan import Plan
-from experiments.privacy_cost import NONE, Arm, overrides, per_site_mean, section, together
+from experiments.privacy_cost.document import section
+from experiments.privacy_cost.study import NONE, Arm, Job, per_site_mean, together
+from experiments.privacy_cost.work import choose, grid
 from experiments.results.study import ROOT
 from experiments.simulate import simulate
 
@@ -29,7 +32,7 @@ def test_the_measure_is_that_of_the_final_evaluation(
     model = ModelFile.from_bytes(read_bytes(tmp_path / "run" / "model.safetensors"), source="run")
     told = [task["per_site_mean"]["auroc"] for task in result["tasks"].values() if "auroc" in task["per_site_mean"]]
     assert len(told) > 1
-    measured = per_site_mean(model, [load_table(config, plan) for config in configs], plan)
+    measured = per_site_mean(model, [load_table(config, plan) for config in configs], plan, rows=TEST)
     assert measured == pytest.approx(mean(told), abs=1e-6)
 
 
@@ -37,7 +40,9 @@ def test_the_measure_is_that_of_the_final_evaluation(
 @pytest.mark.parametrize("name", STUDY["arms"])
 def test_every_arm_is_a_plan_with_the_epsilon_that_it_names(federation: dict[str, object], name: str) -> None:
     arm = Arm(**STUDY["arms"][name])
-    plan = read_plan(ROOT / "examples" / str(federation["plan"]), overrides=overrides(arm, federation, 4.0, 1e-6, 7))
+    job = Job(federation, arm, 4.0, 1e-6, grid(STUDY)[0], 7, TEST)
+    plan = read_plan(ROOT / "examples" / str(federation["plan"]), overrides=job.overrides())
+    assert f"training.rounds={plan.training.rounds}" in job.settings
     assert (plan.privacy.unit, plan.privacy.target_epsilon, plan.privacy.delta) == ("patient", 4.0, 1e-6)
     assert (plan.seeds.split, plan.seeds.training) == (7, 7)
     assert plan.privacy.expected_patients == federation["patients"]
@@ -55,6 +60,25 @@ def test_all_tables_together_hold_every_row(plan: Plan, write_sites: Callable[..
 def test_the_document_shows_every_value_and_paired_differences() -> None:
     titles = [arm["title"] for arm in STUDY["arms"].values()]
     values = {NONE: {"∞": [0.8, 0.9]}} | {title: {"4": [0.7, 0.8]} for title in titles}
-    text = section("heart", values)
+    text = section("heart", values, {title: {"4": ("training.rounds=30",)} for title in titles})
     assert "**0.850 ± 0.071**" in text and text.count("0.750 ± 0.071") == len(titles)
     assert "shared out minus local +0.000" in text and "shared out minus no noise -0.100" in text
+
+
+def test_the_choice_is_the_best_mean_on_validation_rows_of_its_own_seeds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Job] = []
+
+    def told(jobs: list[Job], data: Path, work: Path) -> list[float]:
+        asked.extend(jobs)
+        return [1.0 if job.settings == grid(STUDY)[2] and job.epsilon == 4.0 else 1.0 / job.seed for job in jobs]
+
+    monkeypatch.setattr("experiments.privacy_cost.work._all", told)
+    chosen, means = choose(STUDY, STUDY["federations"][0], tmp_path, tmp_path)
+    assert all(own["4"] == grid(STUDY)[2] and own["1"] == grid(STUDY)[0] for own in chosen.values())
+    assert len(means) == len(STUDY["arms"]) * len(STUDY["epsilons"]) * len(grid(STUDY))
+    assert {job.rows for job in asked} == {VALIDATION}
+    assert {job.seed for job in asked} == set(STUDY["choice_seeds"]) and not set(STUDY["choice_seeds"]) & set(
+        STUDY["seeds"]
+    )
