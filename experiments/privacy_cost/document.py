@@ -15,7 +15,7 @@ for all that a run releases about that patient: survey and training of the train
 patients. Sums are secure, but for pooled DP-SGD, where all rows lie in one place and no hospital is protected from it.
 
 **How settings were chosen.** For each arm and ε the best of the same {count} settings ({keys}), by the mean over the
-*validation* rows of seeds {choice}, which are not seeds of the tables. What else an arm needs was set once for all
+*validation* rows of other seeds than the tables' ({choice}). What else an arm needs was set once for all
 (`examples/privacy.toml`). The choice costs privacy too where it is made on real patients' rows; it is not in ε here, as
 in most of the literature. Splits of different seeds share patients, so a choice is not wholly blind to the test rows.
 The runs without noise have the examples' own settings and their larger model: what a hospital gets that gives up noise.
@@ -34,7 +34,7 @@ def head(content: dict[str, Any], commit: str) -> str:
         delta=content["delta"],
         count=len(grid(content)),
         keys=", ".join(f"`{key}` of {_listed(values)}" for key, values in content["grid"].items()),
-        choice=_listed(content["choice_seeds"]),
+        choice="; ".join(f"{each['name']} {_listed(each['choice_seeds'])}" for each in content["federations"]),
         commit=commit,
     )
 

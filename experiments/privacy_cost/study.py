@@ -1,5 +1,6 @@
 """One run of the study: an arm, at an epsilon, with settings, on the split of a seed; and its quality."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from client.config import SiteConfig, SiteData, SiteRules, find_sites
 from client.data.table import SiteTable, load_table
 from client.predict import predict_scores
 from common.evaluation import Evaluation
-from common.files import read_bytes, read_plan
+from common.files import read_bytes, read_plan, write_atomic
 from common.model_file import ModelFile
 from common.plan import Plan
 from common.scores import exact_metrics, task_columns
@@ -64,13 +65,18 @@ class Job:
         return (*seeds, *privacy, *told, *self.settings)
 
     def quality(self, data: Path, work: Path) -> float:
-        """The per-site mean AUROC of the model that comes out. A run that is finished in `work` is not run again."""
+        """The per-site mean AUROC of the model that comes out. What is finished in `work` is not run again."""
         out = work / self.folder
+        known = out / f"quality-{self.rows}.json"
+        if known.exists():
+            return float(json.loads(read_bytes(known)))
         plan = read_plan(ROOT / "examples" / self.federation["plan"], overrides=self.overrides())
         configs = find_sites(data / self.federation["sites"])
         simulate(plan, [together(configs)] if self.arm.pooled else configs, out, resume=(out / "plan.json").exists())
         model = ModelFile.from_bytes(read_bytes(out / "model.safetensors"), source=str(out))
-        return per_site_mean(model, [load_table(config, plan) for config in configs], plan, rows=self.rows)
+        found = per_site_mean(model, [load_table(config, plan) for config in configs], plan, rows=self.rows)
+        write_atomic(known, json.dumps(found).encode())
+        return found
 
 
 def together(configs: Sequence[SiteConfig]) -> SiteConfig:

@@ -31,7 +31,7 @@ def choose(content: dict[str, Any], federation: Federation, data: Path, work: Pa
 
     Also those means, of all that was tried.
     """
-    seeds, settings = content["choice_seeds"], grid(content)
+    seeds, settings = federation["choice_seeds"], grid(content)
     ways = [(Arm(**arm), epsilon) for arm in content["arms"].values() for epsilon in content["epsilons"]]
     jobs = [
         Job(federation, arm, epsilon, content["delta"], setting, seed, VALIDATION)

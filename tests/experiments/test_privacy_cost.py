@@ -1,4 +1,4 @@
-"""The study of what privacy costs: how settings are chosen, its measure against the federation's own, and one private run of each arm."""
+"""The study of what privacy costs: the choice of settings, its measure against the federation's own, its document."""
 
 import tomllib
 from collections.abc import Callable
