@@ -11,12 +11,14 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from numpy.typing import NDArray
 
 from client import gate
+from client.ledger.daily import MOST_A_DAY, Daily
 from client.ledger.receipts import Entry, Receipt
 from client.own_log import story
 from client.refusals import CODES
@@ -75,7 +77,10 @@ def refuse(
     """A reply with nothing but a code and its fixed sentence; `error` goes to the site's own log."""
     code = _code(error)
     number, sentence = CODES[code]
-    log.error("refused %s: %s: %s", message.metadata.message_type, code, story(error))
+    told = _TOLD.add(f"{log.name} {code}", datetime.now(UTC).date().isoformat())
+    if told <= MOST_A_DAY:
+        last = " No more of this code are written today." if told == MOST_A_DAY else ""
+        log.error("refused %s: %s: %s%s", message.metadata.message_type, code, story(error), last)
     if asked is not None:
         with suppress(Exception):  # where the ledger cannot be opened, the code is all that there is to say
             session, request = asked
@@ -85,6 +90,7 @@ def refuse(
 
 
 _NOTHING = _Sealed("", RecordDict(), b"")
+_TOLD = Daily()
 
 
 def _code(error: Exception) -> str:
@@ -186,7 +192,8 @@ def _seal(session: Session, release: Release, begun: Round | None, entry: Entry 
 def _spend(session: Session, entry: Entry | None, begun: Round | None) -> int | None:
     if entry is None:
         return None
-    return session.ledger.spend(entry, again=b"" if begun is None else begun.state.header_hash)
+    again = b"" if begun is None else begun.state.header_hash
+    return session.ledger.spend(entry, again=again, within=gate.budget(session))
 
 
 def _noise(entry: Entry | None) -> str:

@@ -10,9 +10,11 @@ from datetime import datetime
 
 from client import brake
 from client.approval.code_hash import code_hash
+from client.data import objections
 from client.ledger.budget import Budget
 from client.ledger.receipts import Entry
-from client.policy.policy import check_hours, check_plan, check_rounds, check_unchanged
+from client.policy.columns import columns_read
+from client.policy.policy import check_hours, check_plan, check_unchanged
 from client.request import PROTOCOL, Request
 from client.session import Session
 from common.errors import Refusal
@@ -30,7 +32,10 @@ def check(session: Session, request: Request) -> None:
         raise Refusal("malformed_request", "a message of secure aggregation, in a plan with plain sums.")
     session.check_approval()
     check_unchanged(session.config.policy, session.policy)
-    check_plan(session.policy, session.plan, unnoised=unnoised(session), code=code_hash())
+    if "table" in vars(session):  # else the list is read when the tables are
+        objections.check_unchanged(session.config)
+    columns = columns_read(session.config, session.plan)
+    check_plan(session.policy, session.plan, columns=columns, unnoised=unnoised(session), code=code_hash())
     if request.step.kind in PROTOCOL:
         return  # it only ends what was begun inside the hours
     check_hours(session.policy, datetime.now())
@@ -42,9 +47,15 @@ def entry(session: Session, request: Request) -> Entry | None:
     spent = _cost(session, request.step.kind)
     if spent is None:
         return None
-    study = session.plan.federation.name
-    spent = replace(spent, split=_split(session, spent.split))
-    return Entry(study, request.step, spent, session.plan.privacy.unit, session.dataset, session.policy.digest)
+    return Entry(
+        session.plan.federation.name,
+        request.step,
+        replace(spent, split=_split(session, spent.split)),
+        session.plan.privacy.unit,
+        session.dataset,
+        session.policy.digest,
+        request=request.digest,
+    )
 
 
 def _split(session: Session, name: str) -> str:
@@ -56,14 +67,18 @@ def _split(session: Session, name: str) -> str:
 
 
 def afford(session: Session, wanted: Entry | None) -> None:
-    """Raises Refusal `budget_exceeded` or `too_many_rounds` where this one more release would be too much."""
-    if wanted is None:
-        return
-    if wanted.step.kind == "train":
-        check_rounds(session.policy, session.ledger.rounds(wanted.study, also=wanted.step))
-    rules = session.policy.budget
-    budget = Budget(rules.epsilon_per_study, rules.epsilon_per_year, rules.delta)
-    session.ledger.project(wanted.spent, study=wanted.study, budget=budget)
+    """Raises Refusal `budget_exceeded` or `too_many_rounds` where this one more release would be too much.
+
+    So that no work is done in vain. What counts is asked when it is paid for, for another process may spend meanwhile.
+    """
+    if wanted is not None:
+        session.ledger.project(wanted, within=budget(session))
+
+
+def budget(session: Session) -> Budget:
+    """What the site's policy grants."""
+    rules, limits = session.policy.budget, session.policy.limits
+    return Budget(rules.epsilon_per_study, rules.epsilon_per_year, rules.delta, limits.max_rounds)
 
 
 def in_words(spent: Spent) -> str:

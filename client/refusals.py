@@ -38,6 +38,8 @@ CODES: dict[str, tuple[int, str]] = {
     "outside_hours": (131, "This site's policy does not allow training at this time of day."),
     "policy_changed": (132, "This site's policy was edited since the site started; the site has to be started again."),
     "paused": (133, "The operator of this site has paused it."),
+    "column_not_allowed": (134, "The plan reads a column of the site's tables that its policy does not allow."),
+    "settings_changed": (135, "This site's settings were edited since it started; the site has to be started again."),
     "approval_damaged": (150, "The approval of the plan is not as this site signed it."),
     "code_changed": (151, "The code or a package installed at this site is not what the plan was approved with."),
     # Secure aggregation: messages and the site's own store.

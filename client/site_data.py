@@ -33,7 +33,8 @@ class SiteData(Section):
     exclude_patients: Annotated[str | tuple[str, ...], BeforeValidator(_file_or_list)] = Field(
         default=(),
         description="Patients who object: the name of a file with one identifier per line, or a list of them. "
-        "They are left out before anything is counted.",
+        "They are left out before anything is counted. After an edit of the file a running site refuses everything "
+        "until it is started again.",
     )
     encoding: str = Field(default="utf-8", description="Character encoding of the CSV files, e.g. 'latin-1'.")
     separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(

@@ -1,5 +1,7 @@
 """What has to be in order before a site's client starts; later it is asked again, message by message."""
 
+import os
+import stat
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +12,7 @@ from client.config import load_site
 from client.data.objections import read_objections
 from client.policy.policy import load_policy
 from client.secure.keys import load_signing_key
-from common.errors import PlanError
+from common.errors import ConsiliumError, PlanError
 
 _OPTION = "--node-config"
 
@@ -27,8 +29,31 @@ def site_of(arguments: Sequence[str]) -> Path:
 
 
 def check_start(site: Path) -> None:
-    """Raises ConsiliumError where site.toml, the policy, the key or the list of objections is wrong or missing."""
+    """Raises ConsiliumError where site.toml, the policy, the key or the list of objections is wrong or missing.
+
+    Also where somebody else could have written the policy, or could put files into the folder of keys.
+    """
     config = load_site(site)
     load_policy(config.policy)
     load_signing_key(config)
     read_objections(config)
+    for path in (config.policy, config.keys):
+        _check_writers(path)
+
+
+def _check_writers(path: Path) -> None:
+    """Raises ConsiliumError unless `path` belongs to this user or root, and nobody else may write it."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise ConsiliumError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    own, mode = os.geteuid(), stat.S_IMODE(status.st_mode)
+    if status.st_uid not in (own, 0):
+        raise ConsiliumError(
+            f"{path}: belongs to user {status.st_uid}; allowed is the user who runs the client ({own}), or root: "
+            f"chown {own} {path}"
+        )
+    if mode & 0o022:
+        raise ConsiliumError(
+            f"{path}: has mode {mode:03o}, with which others may write it; allowed is only its owner: chmod go-w {path}"
+        )

@@ -52,22 +52,22 @@ def small_content() -> dict[str, Any]:
     }
 
 
+def small_plan(**sections: Any) -> Plan:
+    """The plan of the small federation, with other sections: small_plan(training={"rounds": 5})."""
+    content = small_content()
+    for name, changes in sections.items():
+        content[name] = {**content.get(name, {}), **changes} if isinstance(changes, dict) else changes
+    return plan_from_dict(content, source="small.toml")
+
+
 @pytest.fixture
 def plan() -> Plan:
-    return plan_from_dict(small_content(), source="small.toml")
+    return small_plan()
 
 
 @pytest.fixture
 def make_plan() -> Callable[..., Plan]:
-    """make_plan(training={"rounds": 5}) changes sections of the small plan."""
-
-    def make(**sections: dict[str, Any]) -> Plan:
-        content = small_content()
-        for name, changes in sections.items():
-            content[name] = {**content.get(name, {}), **changes} if isinstance(changes, dict) else changes
-        return plan_from_dict(content, source="small.toml")
-
-    return make
+    return small_plan
 
 
 def small_table(seed: int, rows: int = 90) -> pd.DataFrame:

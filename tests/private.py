@@ -1,5 +1,7 @@
-"""The small federation under patient-level privacy."""
+"""The small federation under patient-level privacy, and noise that can be made again."""
 
+import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from common.plan import Plan, plan_from_dict
@@ -27,3 +29,9 @@ def private_plan(
     rules |= {} if "target_epsilon" in privacy else {"noise_multiplier": privacy.get("noise_multiplier", 1.0)}
     content["privacy"] = rules
     return plan_from_dict(content, source="private.toml")
+
+
+def seeded(seed: int) -> Callable[[int], bytes]:
+    """A repeatable source of bytes; every call gives others."""
+    calls = iter(range(10**9))
+    return lambda size: hashlib.shake_256(f"{seed}/{next(calls)}".encode()).digest(size)

@@ -10,7 +10,7 @@ from typing import Any
 from flwr.app import ArrayRecord, ConfigRecord, Message
 
 from client.ledger.reading import read_bodies
-from tests.secure import Grid, code_of, kind, name_of
+from tests.secure import Federation, Grid, Wire, code_of, kind, name_of
 
 PAID = ("query.declare", "query.survey", "train", "evaluate")
 """Questions of which every answer tells something about patients."""
@@ -81,3 +81,11 @@ def assert_receipts_are_what_passed(ledger: Path, passed: Sequence[Passed]) -> l
             assert receipt["entry"] < number and entry["record"] == "entry" and entry["step"] == receipt["step"]
             assert paid_with.setdefault(receipt["entry"], sent.sha256) == sent.sha256, "one entry, two releases"
     return [receipt for _, receipt in receipts]
+
+
+def asked_in_a_sum(federation: Federation, name: str) -> dict[str, Message]:
+    """kind -> what the site of this name was asked in one sum, and has answered."""
+    wire = Wire()
+    with federation.sums(wire) as sums:
+        federation.collect(sums)
+    return {message.metadata.message_type: message for site, message, _ in wire.sent if site == name}

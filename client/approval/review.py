@@ -6,6 +6,7 @@ from client.approval.approval import approvals, approved_plan, changes_of_code, 
 from client.approval.code_hash import code_hash, dependencies
 from client.approval.difference import difference
 from client.config import SiteConfig
+from client.policy.columns import columns_read
 from client.policy.policy import Policy, load_policy, objections
 from common.errors import PlanError, Refusal
 from common.plan import Plan
@@ -32,7 +33,8 @@ def review(config: SiteConfig, plan: Plan) -> Review:
     spent = promised(plan, _mechanism(config, plan))
     kinds = sorted({each.event.kind for each in spent if isinstance(each.event, Unnoised)})
     cost = epsilon(spent, delta=policy.budget.delta)
-    refusals = list(objections(policy, plan, unnoised=kinds, code=code_hash()))
+    columns = columns_read(config, plan)
+    refusals = list(objections(policy, plan, columns=columns, unnoised=kinds, code=code_hash()))
     if cost > policy.budget.epsilon_per_study:
         most = policy.budget.epsilon_per_study
         words = f"the whole run costs epsilon = {cost:.3f}; budget.epsilon_per_study is {most:g}."
@@ -40,7 +42,8 @@ def review(config: SiteConfig, plan: Plan) -> Review:
     versions = ", ".join(f"{name} {version}" for name, version in dependencies())
     parts = [
         *describe(plan),
-        ("What the whole run costs a patient's privacy here", _cost(policy, spent, cost, kinds)),
+        (f"{len(columns)} column(s) of this site's tables are read", _columns(columns)),
+        ("What the whole run costs a patient's privacy here", _cost(policy, plan, spent, cost, kinds)),
         ("What differs from the plan approved last", _changed(config, plan)),
         ("With which code", [f"Code hash: {code_hash()}", f"Packages: {versions}"]),
         ("What this site's policy says", _verdict(refusals)),
@@ -62,10 +65,18 @@ def _mechanism(config: SiteConfig, plan: Plan) -> Mechanism:
     return Session(config, plan).mechanism
 
 
-def _cost(policy: Policy, spent: list[Spent], cost: float, kinds: list[str]) -> list[str]:
-    lines = []
+def _columns(columns: dict[str, list[str]]) -> list[str]:
+    return [f"{column}: {', '.join(roles)}" for column, roles in columns.items()]
+
+
+def _cost(policy: Policy, plan: Plan, spent: list[Spent], cost: float, kinds: list[str]) -> list[str]:
+    lines, own = [], policy.budget
     if len(kinds) < len({_name(each) for each in spent}):
-        lines.append(f"Releases with noise: epsilon = {cost:.3f} at delta = {policy.budget.delta:g}, all together.")
+        lines.append(f"Releases with noise: epsilon = {cost:.3f} at delta = {own.delta:g}, all together.")
+        lines.append(
+            f"Budget: {own.epsilon_per_study:g} for the study {plan.federation.name!r}, a name that the coordinator "
+            f"chooses, so that what holds is {own.epsilon_per_year:g} for all studies of a year."
+        )
     if kinds:
         lines.append(f"Releases without noise, of which no epsilon can be given: {', '.join(kinds)}.")
     return lines

@@ -9,11 +9,15 @@ from common.privacy.events import Gaussian, Spent
 
 @dataclass(frozen=True)
 class Budget:
-    """`[budget]` of policy.toml. Epsilons at `delta` of all noised releases together; None sets no limit."""
+    """What policy.toml grants. Epsilons at `delta` of all noised releases together; None sets no limit.
+
+    rounds_per_study: `limits.max_rounds`, which also counts what has no noise and therefore no epsilon.
+    """
 
     epsilon_per_study: float | None
     epsilon_per_year: float | None
     delta: float
+    rounds_per_study: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ def check_limit(limit: Limit, more: Spent, *, delta: float, times: int = 1) -> N
             f"the budget of {limit.name}, epsilon {limit.epsilon:g} at delta {delta:g}, has {left} such "
             f"release{'' if left == 1 else 's'} left, and {times} would be made; policy.toml holds it.",
         )
+
+
+def check_rounds(rounds: int, *, most: int | None) -> None:
+    """rounds: of training, in a study so far and with the one asked for. Raises Refusal `too_many_rounds`."""
+    if most is not None and rounds > most:
+        raise Refusal("too_many_rounds", f"round {rounds} of this study; limits.max_rounds allows {most}.")
 
 
 def rounds_left(limit: Limit, more: Spent, *, delta: float, most: int) -> int:

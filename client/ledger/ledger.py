@@ -8,15 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from client.ledger.budget import Budget, Limit, check_limit
+from client.ledger.budget import Budget, Limit, check_limit, check_rounds
 from client.ledger.chain import KEY, Record, check_chain, check_hashes, follow
 from client.ledger.file import LEDGER, LedgerFile
 from client.ledger.memory import DIFFERENT_QUESTIONS, Memory
+from client.ledger.opening import check_own, check_place
 from client.ledger.place import Place
 from client.ledger.receipts import Entry, Receipt, Step, entry_to_json, receipt_to_json
 from common.errors import Refusal
@@ -61,15 +63,20 @@ class Ledger:
             self._file.close()
             raise
 
-    def spend(self, entry: Entry, *, again: bytes = b"") -> int:
+    def spend(self, entry: Entry, *, again: bytes = b"", within: Budget | None = None) -> int:
         """Write what will be released; returns the entry's number. Only then may the release be made.
 
         again: names bytes that are stored and sent again as they are: the same entry with the same `again` is not
-        charged twice. Raises Refusal, also `clock_set_back`.
+        charged twice. within: the entry has to fit, after all that other processes have written until now, or nothing
+        is written. Raises Refusal as `project` does, and `clock_set_back`.
         """
         with self._writing() as write:
             paid = self._memory.paid(again.hex(), entry.study, entry.step, entry.spent) if again else None
-            return write(entry_to_json(entry, again)) if paid is None else paid
+            if paid is not None:
+                return paid
+            if within is not None:
+                self.project(entry, within=within)
+            return write(entry_to_json(entry, again))
 
     def write_receipt(self, receipt: Receipt) -> int:
         """Write what is about to leave; returns the record's number. Only then may it leave.
@@ -81,9 +88,14 @@ class Ledger:
             return write(receipt_to_json(receipt))
 
     def write_refusal(self, receipt: Receipt) -> None:
-        """Write that nothing left; what was refused is refused also where this cannot be written."""
-        with suppress(Refusal):
-            self.write_receipt(receipt)
+        """Write that nothing left, or only count it where a code has had its records for today.
+
+        What was refused is refused also where this cannot be written.
+        """
+        with suppress(Refusal), self._writing() as write:
+            note = self._memory.note_refusal(receipt, day=self._time(False)[:10])
+            if note is not None:
+                write(receipt_to_json(replace(receipt, details=receipt.details | note)))
 
     def check_question(self, step: Step, digest: str) -> None:
         """Raises Refusal `asked_too_often` for one more different question about a step.
@@ -99,23 +111,26 @@ class Ledger:
         with self._reading():
             return self._memory.spent(study, year)
 
-    def rounds(self, study: str, *, also: Step | None = None) -> int:
-        """How many rounds of training of one study were entered, over all of its plans, and `also` this one.
+    def rounds(self, study: str, *, also: Entry | None = None) -> int:
+        """How many different questions about rounds of training of one study were entered, over all of its plans.
 
-        A round that is answered again, after a run was cut off, counts once.
+        also: counted with them. A round that is asked again word for word, after a run was cut off, counts once.
         """
         with self._reading():
             return self._memory.rounds(study, also)
 
-    def project(self, more: Spent, *, study: str, budget: Budget, times: int = 1) -> None:
-        """Raises Refusal `budget_exceeded` unless `times` releases like `more` fit into both budgets."""
-        year = datetime.fromtimestamp(self._now(), UTC).year
-        if budget.epsilon_per_study is not None:
-            limit = Limit(f"study {study!r}", budget.epsilon_per_study, tuple(self.spent(study=study)))
-            check_limit(limit, more, delta=budget.delta, times=times)
-        if budget.epsilon_per_year is not None:
-            limit = Limit(f"the year {year}", budget.epsilon_per_year, tuple(self.spent(year=year)))
-            check_limit(limit, more, delta=budget.delta, times=times)
+    def project(self, more: Entry, *, within: Budget, times: int = 1) -> None:
+        """Raises Refusal `budget_exceeded` or `too_many_rounds` unless `times` releases like `more` fit."""
+        with self._reading():
+            if more.step.kind == "train":
+                check_rounds(self._memory.rounds(more.study, more), most=within.rounds_per_study)
+            year = datetime.fromtimestamp(max(self._now(), self._memory.last_time), UTC).year
+            for name, epsilon, spent in (
+                (f"study {more.study!r}", within.epsilon_per_study, self._memory.spent(more.study, None)),
+                (f"the year {year}", within.epsilon_per_year, self._memory.spent(None, year)),
+            ):
+                if epsilon is not None:
+                    check_limit(Limit(name, epsilon, tuple(spent)), more.spent, delta=within.delta, times=times)
 
     def close(self) -> None:
         self._file.close()
@@ -132,9 +147,9 @@ class Ledger:
         with self._file.writing():
             self._catch_up()
             self._check_last()
-            if not accept:
-                self._check_place()
-                self._check_own()
+            if self._place is not None and not accept:
+                check_place(self._path, self._memory, self._place)
+                check_own(self._path, self._memory, verify_key=self._key.verify_key, begun=self._begun)
         found, known = self._memory.number, self._place.last_number if self._place else None
         if self._memory.last_key != self._key.verify_key:
             with self._writing(any_clock=accept) as write:
@@ -203,32 +218,6 @@ class Ledger:
         if last is not None and not verify(self._memory.last_key, "receipt", last.signed, last.signature):
             raise self._damaged(str(check_chain(self._file.read(), None)))
 
-    def _check_place(self) -> None:
-        """Raises Refusal `ledger_replaced` unless the file is where it was when its last record was written."""
-        if self._place is None:
-            return
-        last, known = self._memory.last, self._place.last_number
-        cut_off = last is None and known <= 1  # the very first write
-        if not cut_off and (last is None or not self._place.holds(last.place.decode(errors="replace"))):
-            raise Refusal("ledger_replaced", _replaced(self._path, self._memory.number, known))
-
-    def _check_own(self) -> None:
-        """Raises Refusal `ledger_replaced` for another key's ledger, and for none where there was one.
-
-        Whoever can write here could begin a ledger under a key of their own, or remove it with all that lies beside it.
-        """
-        if self._place is None:
-            return
-        if self._memory.last is None:
-            if self._begun is not None and exists(self._begun):
-                raise Refusal("ledger_replaced", _replaced(self._path, 0, 0))
-        elif self._memory.last_key != self._key.verify_key:
-            raise Refusal(
-                "ledger_replaced",
-                f"{self._path}: its last record is signed with another key than this site's. Where the key was renewed "
-                "that is right: `consilium site ledger SITE --accept-restored` (docs/ledger.md).",
-            )
-
     def _damaged(self, text: str) -> Refusal:
         return Refusal("ledger_damaged", f"{self._path}: {text} Nothing leaves this site; see docs/ledger.md.")
 
@@ -240,11 +229,3 @@ def accept_restored(path: Path, key: SigningKey, *, now: Clock = time.time) -> N
     place still tells. Raises Refusal as `Ledger` does.
     """
     Ledger(path, key, now=now, accept=True).close()
-
-
-def _replaced(path: Path, number: int, known: int) -> str:
-    missing = f": record {known} was written here, but it ends with record {number}" if known > number else ""
-    return (
-        f"{path}: is not the ledger that was last written in this place{missing}. Nothing leaves this site until "
-        "`consilium site ledger SITE --accept-restored` (docs/ledger.md)."
-    )

@@ -7,11 +7,13 @@ from html import escape
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #d7dde3; }
-th { white-space: nowrap; } code { font-size: 12px; word-break: break-all; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; font-size: 13.5px; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .45rem; border-bottom: 1px solid #d7dde3; }
+th { white-space: nowrap; } code { font-size: 11px; word-break: break-all; } td code { display: block; }
+td code { min-width: 32ch; } tr { break-inside: avoid; } .n { text-align: right; }
 .state { background: #eef3f0; padding: .6rem .8rem; border-radius: .3rem; } .chart { width: 100%; height: 340px; }
-@media print { body { margin: 0; font-size: 11px; } }
+@media print { @page { size: A4 landscape; margin: 12mm; } body, table { margin: 0; max-width: none; font-size: 10px; }
+  code { font-size: 8px; } th, td { padding: .15rem .35rem; } }
 """
 
 
@@ -36,13 +38,16 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
-def table(names: Sequence[str], rows: Iterable[Sequence[str]], *, code: Sequence[str] = ()) -> str:
-    """code: names of the columns that are set in a fixed width."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+def table(
+    names: Sequence[str], rows: Iterable[Sequence[str]], *, code: Sequence[str] = (), right: Sequence[str] = ()
+) -> str:
+    """code: names of the columns that are set in a fixed width; right: of those that are numbers."""
+    at = {name: ' class="n"' if name in right else "" for name in names}
+    head = "".join(f"<th{at[name]}>{escape(name)}</th>" for name in names)
     body = "\n".join(
         "<tr>"
         + "".join(
-            f"<td><code>{escape(cell)}</code></td>" if name in code else f"<td>{escape(cell)}</td>"
+            f"<td><code>{escape(cell)}</code></td>" if name in code else f"<td{at[name]}>{escape(cell)}</td>"
             for name, cell in zip(names, row, strict=True)
         )
         + "</tr>"

@@ -1,12 +1,13 @@
 """What a ledger's records say, kept in memory while it is open: nobody reads a long ledger again for each round."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from typing import Any
 
 from client.ledger.budget import merged
 from client.ledger.chain import Record
-from client.ledger.receipts import Receipt, Step, receipt_to_json, spent_of, step_of
+from client.ledger.daily import MOST_A_DAY, Daily
+from client.ledger.receipts import Details, Entry, Receipt, Step, receipt_to_json, spent_of, step_of
 from common.errors import Refusal
 from common.privacy.events import Spent
 
@@ -24,7 +25,8 @@ class Memory:
         self._spent: dict[tuple[str, int], list[Spent]] = defaultdict(list)
         self._paid: dict[tuple[str, str, Step, Spent], int] = {}
         self._entries: dict[int, tuple[Step, str]] = {}
-        self._rounds: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        self._rounds: dict[str, set[tuple[Step, str]]] = defaultdict(set)
+        self._refusals, self._not_written = Daily(), Counter[str]()
 
     @property
     def number(self) -> int:
@@ -46,17 +48,21 @@ class Memory:
                     self._spent[study, year] = merged([*self._spent[study, year], spent])
                     self._entries[record.number] = (step, "")
                     if step.kind == "train":
-                        self._rounds[study].add((step.plan_hash, step.round))
+                        self._rounds[study].add((step, body.get("request", "")))
                     if body["again"]:
                         self._paid[body["again"], study, step, spent] = record.number
-                case "receipt" if not body["code"] or body["code"] in _TELLING:
-                    step = step_of(body)
-                    self._asked[step].add(body["request"])
-                    if body["entry"] is not None:
+                case "receipt":
+                    step, code = step_of(body), body["code"]
+                    if not code or code in _TELLING:
+                        self._asked[step].add(body["request"])
+                    if code:
+                        self._refusals.add(code, body["time"][:10])
+                        self._not_written.pop(code, None)
+                    elif body["entry"] is not None:
                         self._entries[body["entry"]] = (step, body["sha256"])
                 case "key":
                     key = bytes.fromhex(body["key"])
-                case "receipt" | "restored":
+                case "restored":
                     pass
                 case unknown:
                     raise ValueError(f"a record of the kind {unknown!r}")
@@ -81,6 +87,20 @@ class Memory:
         if digest not in asked and len(asked) >= DIFFERENT_QUESTIONS:
             raise Refusal("asked_too_often", f"{len(asked)} different questions for {step} were answered already.")
 
+    def note_refusal(self, receipt: Receipt, *, day: str) -> Details | None:
+        """What the record of a refusal says beside its code; None where it is only counted. day: UTC, ISO 8601.
+
+        A refusal that counts as an answer is always written: it is what `check_question` goes by.
+        """
+        code = receipt.code
+        answer = code in _TELLING and receipt.request not in self._asked.get(receipt.step, set())
+        written = self._refusals.count(code, day)
+        if written >= MOST_A_DAY and not answer:
+            self._not_written[code] += 1
+            return None
+        note: Details = {"not_written_before": self._not_written[code]} if self._not_written[code] else {}
+        return note | ({"further_today": "only counted"} if written + 1 == MOST_A_DAY else {})
+
     def check_receipt(self, receipt: Receipt) -> None:
         """Raises Refusal `entry_used` unless the entry is one for this step, and pays for no other bytes yet."""
         try:
@@ -99,6 +119,6 @@ class Memory:
         if left not in ("", body["sha256"]):
             raise ValueError(f"names entry {number}, which pays for other bytes that left before")
 
-    def rounds(self, study: str, also: Step | None) -> int:
-        asked = {(also.plan_hash, also.round)} if also else set()
+    def rounds(self, study: str, also: Entry | None) -> int:
+        asked = {(also.step, also.request)} if also else set()
         return len(self._rounds.get(study, set()) | asked)

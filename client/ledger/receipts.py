@@ -1,5 +1,6 @@
 """What the records of a site's ledger say: an entry before a release is made, a receipt before it leaves."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ class Entry:
     """What will be released, and what it costs whom.
 
     unit: whom noise hides ("patient", "hospital", "none"). dataset: fingerprint of the site's tables.
-    policy: digest of the policy under which it was allowed.
+    policy: digest of the policy under which it was allowed. request: digest of what was asked, hexadecimal.
     """
 
     study: str
@@ -34,6 +35,7 @@ class Entry:
     dataset: str
     policy: str
     details: Details = field(default_factory=dict)
+    request: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,20 @@ def entry_to_json(entry: Entry, again: bytes = b"") -> dict[str, Any]:
 def receipt_to_json(receipt: Receipt) -> dict[str, Any]:
     """The body of a receipt's record."""
     return vars(receipt) | {"record": RECEIPT, "step": vars(receipt.step)}
+
+
+def refused(bodies: Iterable[dict[str, Any]]) -> str:
+    """How many requests the receipts with these bodies refuse, as text: with those that were only counted, if known."""
+    details = [body["details"] for body in bodies if body["code"]]
+    count = len(details) + sum(int(of.get("not_written_before", 0)) for of in details)
+    return f"{count} or more" if any("further_today" in of for of in details) else f"{count}"
+
+
+def refusal_note(body: dict[str, Any]) -> str:
+    """What the receipt of a refusal says of others that were only counted; empty for most."""
+    before, further = (body["details"].get(key) for key in ("not_written_before", "further_today"))
+    told = f"; {before} before it were only counted" if before else ""
+    return f"{told}{'; further ones of this day are only counted' if further else ''}"
 
 
 def spent_of(body: dict[str, Any]) -> Spent:

@@ -26,7 +26,6 @@ __all__ = [
     "changed_on_disk",
     "check_hours",
     "check_plan",
-    "check_rounds",
     "check_unchanged",
     "load_policy",
     "objections",
@@ -64,7 +63,7 @@ def load_policy(path: Path) -> Policy:
 
 def write_policy(path: Path, content: dict[str, Any]) -> Policy:
     """Write `content` (section -> key -> value) to `path`, for a simulation, and give it back as read from there."""
-    write_atomic(path, tomli_w.dumps(content).encode())
+    write_atomic(path, tomli_w.dumps(content).encode(), private=True)
     return load_policy(path)
 
 
@@ -72,7 +71,7 @@ def write_template(path: Path) -> bool:
     """Write the commented policy that a person has to complete, unless something is there; whether it was written."""
     if exists(path):
         return False
-    write_atomic(path, TEMPLATE.encode())
+    write_atomic(path, TEMPLATE.encode(), private=True)
     return True
 
 
@@ -93,28 +92,22 @@ def check_hours(policy: Policy, now: datetime) -> None:
         raise Refusal("outside_hours", f"it is {now:%H:%M}; limits.hours allows training in {policy.limits.hours}.")
 
 
-def check_rounds(policy: Policy, rounds: int) -> None:
-    """rounds: of training, in this study so far and with the one asked for. Raises Refusal `too_many_rounds`."""
-    if rounds > policy.limits.max_rounds:
-        raise Refusal(
-            "too_many_rounds", f"round {rounds} of this study; limits.max_rounds allows {policy.limits.max_rounds}."
-        )
-
-
-def check_plan(policy: Policy, plan: Plan, *, unnoised: Collection[str], code: str) -> None:
+def check_plan(policy: Policy, plan: Plan, *, columns: Collection[str], unnoised: Collection[str], code: str) -> None:
     """Raises the first Refusal of `objections`."""
-    for refusal in objections(policy, plan, unnoised=unnoised, code=code):
+    for refusal in objections(policy, plan, columns=columns, unnoised=unnoised, code=code):
         raise refusal
 
 
-def objections(policy: Policy, plan: Plan, *, unnoised: Collection[str], code: str) -> Iterator[Refusal]:
+def objections(
+    policy: Policy, plan: Plan, *, columns: Collection[str], unnoised: Collection[str], code: str
+) -> Iterator[Refusal]:
     """Everything for which this site refuses `plan`, each with its stable code.
 
-    unnoised: the kinds of release that the plan makes without noise, of `UNNOISED_KINDS`. code: the hash of the
-    installed code, hexadecimal.
+    columns: of this site's own tables, that the plan reads (`columns_read`). unnoised: the kinds of release that it
+    makes without noise, of `UNNOISED_KINDS`. code: the hash of the installed code, hexadecimal.
     """
     yield from _about_sums(policy, plan)
-    yield from _about_limits(policy, plan)
+    yield from _about_limits(policy, plan, columns)
     limits = policy.limits
     if limits.approved_plans and not plan.hash.startswith(limits.approved_plans):
         yield Refusal("plan_not_listed", f"plan {plan.hash[:16]} is not in limits.approved_plans.")
@@ -148,7 +141,7 @@ def _about_sums(policy: Policy, plan: Plan) -> Iterator[Refusal]:
         )
 
 
-def _about_limits(policy: Policy, plan: Plan) -> Iterator[Refusal]:
+def _about_limits(policy: Policy, plan: Plan, columns: Collection[str]) -> Iterator[Refusal]:
     own, clip, grad = policy.limits, plan.aggregation.clip_norm, plan.privacy.max_grad_norm
     if clip > own.max_clip_norm:
         yield Refusal(
@@ -168,7 +161,8 @@ def _about_limits(policy: Policy, plan: Plan) -> Iterator[Refusal]:
     for code, key, allowed, named in (
         ("task_not_allowed", "tasks", own.tasks, [task.name for task in plan.tasks]),
         ("feature_not_allowed", "features", own.features, [feature.name for feature in plan.features]),
+        ("column_not_allowed", "columns", own.columns, columns),
     ):
         others = [] if allowed is None else [name for name in named if name not in allowed]
         if others:
-            yield Refusal(code, f"the plan names {', '.join(others)}; limits.{key} allows {', '.join(allowed or ())}.")
+            yield Refusal(code, f"the plan reads {', '.join(others)}; limits.{key} allows {', '.join(allowed or ())}.")

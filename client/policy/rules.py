@@ -79,7 +79,11 @@ class Limits(Section):
     max_grad_norm: Positive = Field(
         default=1.0, description="Largest privacy.max_grad_norm of a plan with noise for patients."
     )
-    max_rounds: Count = Field(default=200, description="Most rounds of training in one study, all its plans together.")
+    max_rounds: Count = Field(
+        default=200,
+        description="Most rounds of training in one study, all its plans together. A round that is asked again word "
+        "for word counts once, with another question each time.",
+    )
     min_patients: Annotated[int, Field(ge=5)] = Field(
         default=10,
         description="Least number of training patients here: with fewer, nothing about rows leaves without noise.",
@@ -91,6 +95,12 @@ class Limits(Section):
     features: Names | None = Field(
         default=None,
         description="Features that may be inputs of a model, by the plan's names; without it, all of an approved plan.",
+    )
+    columns: Names | None = Field(
+        default=None,
+        description="Columns of this hospital's tables that a plan may read at all, by the names that they have in the "
+        "tables: also identifiers, labels, and the columns by which rows are chosen or divided; without it, all that "
+        "an approved plan names.",
     )
     hours: str | None = Field(
         default=None,

@@ -89,10 +89,13 @@ TEMPLATE = """\
 [limits]
 # max_clip_norm = 1.0           # largest L2 norm of an update
 # max_grad_norm = 1.0           # largest L2 norm of one patient's gradient
-# max_rounds = 200              # rounds of one study
+# max_rounds = 200              # rounds of one study; with another question about a round, it counts again
 # min_patients = 10             # patients behind any released count
 # tasks = ["hospital_death"]    # without it: all that an approved plan names
 # features = ["age_years"]      # the same
+# columns = ["pid", "age"]      # of this hospital's tables, by their names there: all that a plan may read, also
+#                               # identifiers, labels, and the columns by which rows are chosen or divided. It protects
+#                               # what else is in the tables: a plan can choose its rows by any column that it names.
 # hours = "20:00-06:00"         # when training may run, local time; without it at any time
 # approved_plans = []           # first 16 or more digits of plan hashes; []: every plan approved here
 # approved_code = []            # the same for the code; []: the code with which the plan was approved

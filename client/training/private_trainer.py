@@ -17,6 +17,7 @@ from common.model import Network, Normaliser
 from common.privacy.noisy_sum import NoisySum
 from common.privacy.output_gradient import OutputGradient
 from common.privacy.per_patient import PatientGradients
+from common.privacy.rounding import precision
 from common.privacy.stream import Stream, poisson_sample
 from common.secagg.primitives import Random
 
@@ -55,10 +56,9 @@ class PrivateTrainer:
         anchor = torch.from_numpy(start).to(self.network.device)
         theta, decay, targets = anchor.clone(), decay_of(self.network, self.normaliser), self._targets(data)
         step, stream = optimizer_of(rules, rate), Stream(self.random)
-        total = torch.empty_like(theta)
-        layers, into = self._clip.tensors(theta), self._clip.tensors(total)
+        layers, sums = self._clip.tensors(theta), Sums(self._clip, theta)
         for _ in range(steps):
-            patients = self._add_up(layers, into, data, targets, sampling_probability, stream)
+            total, patients = self._add_up(layers, sums, data, targets, sampling_probability, stream)
             gradient = noise.release(total, stream, patients=patients, divisor=rules.batch_size)
             if rules.proximal_mu > 0.0:
                 gradient.add_(theta - anchor, alpha=rules.proximal_mu)
@@ -71,10 +71,10 @@ class PrivateTrainer:
         There is no noise in it yet: it may leave only in a sum that carries the noise.
         """
         theta = torch.from_numpy(start).to(self.network.device)
-        total = torch.empty_like(theta)
-        layers, into = self._clip.tensors(theta), self._clip.tensors(total)
-        self._add_up(layers, into, data, self._targets(data), sampling_probability, Stream(self.random))
-        return total.mul_(1.0 / self.network.layout.plan.training.batch_size).cpu().numpy()
+        layers, sums = self._clip.tensors(theta), Sums(self._clip, theta)
+        total, _ = self._add_up(layers, sums, data, self._targets(data), sampling_probability, Stream(self.random))
+        # One rounding to float32 after the division: relative to the entry, as that of the cut to the clip norm.
+        return total.mul_(1.0 / self.network.layout.plan.training.batch_size).float().cpu().numpy()
 
     @cached_property
     def _clip(self) -> PatientGradients:
@@ -90,15 +90,16 @@ class PrivateTrainer:
     def _add_up(
         self,
         layers: dict[str, Tensor],
-        into: dict[str, Tensor],
+        sums: "Sums",
         data: PatientSet,
         targets: Tensor,
         probability: float,
         stream: Stream,
-    ) -> int:
-        """Clipped gradients of a fresh sample, written over `into`. Returns the number of patients in it."""
+    ) -> tuple[Tensor, int]:
+        """Clipped gradients of a fresh sample, added up, (D,) in `sums`; and the number of patients in it."""
         chosen = poisson_sample(len(data), probability, stream)
         rows = torch.from_numpy(data.rows(chosen)).to(self.network.device)
+        total, into = sums.of(len(chosen), len(rows) * len(self.network.groups))
         self._clip.add_up(
             layers,
             into,
@@ -107,7 +108,7 @@ class PrivateTrainer:
             data.counts[chosen],
             dropout=lambda passes, width: self._mask(stream, passes, width),
         )
-        return len(chosen)
+        return total, len(chosen)
 
     def _mask(self, stream: Stream, passes: int, width: int) -> Tensor:
         """(passes, width) float32 dropout mask; the plan's rate is met to 2^-17."""
@@ -115,3 +116,19 @@ class PrivateTrainer:
         kept = stream.words(np.uint16, passes * width) >= np.uint16(min(round(rate * 2**16), 2**16 - 1))
         mask = np.multiply(kept, np.float32(1.0 / (1.0 - rate)), dtype=np.float32).reshape(passes, width)
         return torch.from_numpy(mask).to(self.network.device)
+
+
+class Sums:
+    """Memory for the sum of a step, in the precision that its size asks for; the same one from step to step."""
+
+    def __init__(self, clip: PatientGradients, like: Tensor) -> None:
+        self._clip, self._like = clip, like
+        self._made: dict[torch.dtype, tuple[Tensor, dict[str, Tensor]]] = {}
+
+    def of(self, patients: int, passes: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """(D,) for the sum over so many patients with so many passes together, and its named views."""
+        kind = precision(patients=patients, passes=passes, size=len(self._like))
+        if kind not in self._made:
+            total = torch.empty_like(self._like, dtype=kind)
+            self._made[kind] = total, self._clip.tensors(total)
+        return self._made[kind]

@@ -1,8 +1,8 @@
 """`[privacy]`: differential privacy: whose part in the model noise hides, and how well."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from common.plan.base import Count, Positive, Section
 
@@ -24,10 +24,11 @@ class Privacy(Section):
         default=None,
         description="The epsilon that all releases of a run may cost together, at `delta`; the noise follows from it.",
     )
-    noise_multiplier: Positive | None = Field(
+    noise_multiplier: Annotated[float, Field(ge=0.01, le=1e6)] | None = Field(
         default=None,
         description="Instead of target_epsilon: standard deviation of the noise over the sensitivity, of every release "
-        "alike; the epsilon follows from it.",
+        "alike; the epsilon follows from it. Below 0.01 one release costs an epsilon of 5,000, which hides nobody; "
+        "above 1,000,000 nothing is left of a model.",
     )
     delta: Annotated[float, Field(gt=0.0, le=1e-2)] = Field(
         default=1e-5, description="The delta at which epsilon is stated; well below 1 / patients."
@@ -62,6 +63,13 @@ class Privacy(Section):
     def noise_in_sum(self) -> bool:
         """Whether the noise of training is made of shares that add up in the secure sum."""
         return self.noise == "shared" and self.unit != "none"
+
+    @field_validator("noise_multiplier", mode="before")
+    @classmethod
+    def _within_reason(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool) and not 0.01 <= value <= 1e6:
+            raise ValueError(f"{value:g} is no noise multiplier that makes sense; 0.01 to 1,000,000 are allowed")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -4,7 +4,12 @@ Neighbouring tables differ by all rows of one patient, added or removed. Release
 k of them with multiplier z are one with z / sqrt(k), whose epsilon is known (Balle & Wang 2018, eq. 6). Those over a
 Poisson sample are composed by Google's dp_accounting on a grid of losses, "connect the dots" (Doroshenko et al. 2022,
 Alg. 1): its answer is above the true one on any grid, and the lower the finer. `interval_of` chooses a grid on which it
-is above by less than 1e-3 (largest seen: 4.2e-4), except where the answer is in the hundreds.
+is above by less than 1e-3 (largest seen: 4.2e-4), except where the answer is in the hundreds or a multiplier is 0.5
+or less.
+
+Noise that hides nobody is answered from above and at once: a release with a multiplier below 0.1, or one of more than a
+million, counts as one over everybody (without the chance of a sample it costs more). So does any where that is less
+than the grid says, or where the losses are too large for dp_accounting's arithmetic. A multiplier below 1e-9 is none.
 
 dp_accounting is imported when it is first needed: it takes longer than all other imports of a site's commands.
 """
@@ -22,6 +27,10 @@ Account = tuple[tuple[float, float, int], ...]
 
 _TOLERANCE = 5e-4
 _MOST_POINTS = 1 << 20  # of a grid, about: 8 MiB
+_MOST_SLOW_POINTS = 1 << 16  # of one release with a small multiplier, whose losses reach far: about a second's work
+_LITTLE, _SOME = 0.1, 0.5  # multipliers: below the first no sample counts, up to the second grids are coarser
+_NOTHING = 1e-9
+_MOST_SAMPLES = 10**6  # more releases than that count as over everybody
 
 
 def account_of(releases: Iterable[tuple[float, float, int]]) -> Account:
@@ -35,29 +44,45 @@ def account_of(releases: Iterable[tuple[float, float, int]]) -> Account:
 
 @lru_cache(maxsize=4096)
 def composed_epsilon(account: Account, delta: float, interval: float | None = None) -> float:
-    """Epsilon at `delta` of one account; infinite where a multiplier is 0. interval: of the grid, if not its own."""
-    if any(multiplier <= 0.0 for multiplier, _, _ in account):
+    """Epsilon at `delta` of one account; infinite for a multiplier below 1e-9. interval: of the grid, if not its own.
+
+    Never NaN, and never less with more releases, a larger probability or a smaller multiplier, but for a grid's 1e-3.
+    """
+    if any(multiplier < _NOTHING for multiplier, _, _ in account):
         return inf
     with np.errstate(all="ignore"):  # dp_accounting divides by what may be 0, and looks at the result
         return _composed(account, delta, interval)
 
 
 def _composed(account: Account, delta: float, interval: float | None) -> float:
-    precision = sum(count / multiplier**2 for multiplier, probability, count in account if probability >= 1.0)
-    sampled = [part for part in account if part[1] < 1.0]
-    if sampled:
-        step = interval or interval_of(account)
+    everybody = _gaussian(sum(count * (1.0 / multiplier) ** 2 for multiplier, _, count in account), delta)
+    sampled = [part for part in account if _is_sampled(part)]
+    if not sampled:
+        return everybody
+    step = interval or interval_of(account)
+    precision = sum(count * (1.0 / multiplier) ** 2 for multiplier, _, count in set(account).difference(sampled))
+    try:
         parts = [
             _losses(multiplier, probability, step).self_compose(count) for multiplier, probability, count in sampled
         ]
         if precision:
             parts.append(_losses(1.0 / sqrt(precision), 1.0, step))
-        return float(reduce(lambda one, other: one.compose(other), parts).get_epsilon_for_delta(delta))
-    if precision:
-        from dp_accounting.gaussian_mechanism import get_epsilon_gaussian
+        found = float(reduce(lambda one, other: one.compose(other), parts).get_epsilon_for_delta(delta))
+    except OverflowError:  # a loss of more than 700, of which it takes the exponential
+        return everybody
+    return min(found, everybody)
 
-        return float(get_epsilon_gaussian(1.0 / sqrt(precision), delta))
-    return 0.0
+
+def _gaussian(precision: float, delta: float) -> float:
+    """Of releases over everybody; precision: the sum of 1 / z^2."""
+    from dp_accounting.gaussian_mechanism import get_epsilon_gaussian
+
+    return float(get_epsilon_gaussian(1.0 / sqrt(precision), delta)) if precision else 0.0
+
+
+def _is_sampled(part: tuple[float, float, int]) -> bool:
+    multiplier, probability, count = part
+    return probability < 1.0 and multiplier >= _LITTLE and count <= _MOST_SAMPLES
 
 
 def interval_of(account: Account) -> float:
@@ -68,19 +93,20 @@ def interval_of(account: Account) -> float:
     through the chi-square divergence, p^2 (e^(1/z^2) - 1) per release. Where a grid so fine would have more than a
     million points, it is coarser.
     """
-    count, mean, variance, longest = 0, 0.0, 0.0, 10.0
-    for multiplier, probability, times in account:
-        once = max(multiplier, 1e-9) ** -2.0
+    count, mean, variance, longest, slow = 0, 0.0, 0.0, 10.0, 0.0
+    for part in account:
+        multiplier, probability, times = part if part[0] >= _LITTLE else (part[0], 1.0, part[2])
+        once = max(multiplier, _NOTHING) ** -2.0
         most = 1.0 if probability >= 1.0 else probability**2 * expm1(min(once, 50.0))
         count += times if probability < 1.0 else 0
         mean += times * min(most, probability * once)
         variance += times * min(most, probability * (once + once**2 / 4.0))
-        longest = max(
-            longest, once / 2.0 + 10.0, log1p(probability * expm1(min(once / 2.0 + 10.0 / multiplier, 700.0)))
-        )
+        reach = log1p(probability * expm1(min(once / 2.0 + 10.0 / max(multiplier, _NOTHING), 700.0)))
+        longest = max(longest, once / 2.0 + 10.0, reach)
+        slow = max(slow, reach if probability < 1.0 and multiplier <= _SOME else 0.0)
     fine = sqrt(_TOLERANCE * min(8.0, 2.0 * sqrt(variance)) / max(count, 1))
-    coarse = (mean + 16.0 * sqrt(variance) + longest) / _MOST_POINTS
-    return float(2.0 ** max(min(floor(log2(fine)), -10), ceil(log2(coarse))))
+    coarse = max((mean + 16.0 * sqrt(variance) + longest) / _MOST_POINTS, slow / _MOST_SLOW_POINTS)
+    return float(2.0 ** max(min(floor(log2(max(fine, 1e-300))), -10), ceil(log2(coarse))))
 
 
 @lru_cache(maxsize=16)

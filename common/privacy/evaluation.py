@@ -133,7 +133,7 @@ class PrivateEvaluation:
         return np.split(total, np.cumsum([self._task_size(task) for task in self.plan.tasks])[:-1])
 
     def pooled(self, total: Float64, *, sites: int) -> dict[str, dict[str, Any]]:
-        """Per task: `pooled`, and `noise`, how far the noise moves each with 95 % probability; with classes also
+        """Per task: `pooled`, and `noise`, how far the noise moves each in about 95 % of cases; with classes also
         `auroc_histogram` and `calibration`. A measure that the noise leaves undefined is absent.
 
         total: (size,) the sum over `sites` sites.

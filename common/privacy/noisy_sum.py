@@ -25,8 +25,9 @@ _LARGEST = 2.0**30
 class NoisySum:
     """Adds noise that is `noise_multiplier` times what one patient can move the rounded sum.
 
-    One patient moves the exact sum by at most max_norm. Rounding adds less than one step in each of the D entries, and
-    float32, in which the sum was worked, is counted as much again: sensitivity = max_norm / step + 2 sqrt(D) steps.
+    One patient moves the exact sum by at most max_norm. Rounding to the grid adds less than one step in each of the D
+    entries. The precision in which the sum was worked is counted as much again: a step is 2^-18 max_norm or more, which
+    is what `rounding.precision` keeps to. So sensitivity = max_norm / step + 2 sqrt(D) steps.
 
     step: width of the grid, in the units of the sum. most: the largest entry of one patient's part, in steps.
     sigma: standard deviation of the noise, in steps.
@@ -53,15 +54,17 @@ class NoisySum:
         return NoisySum(max_norm / steps, steps, sigma)
 
     def release(self, total: Tensor, stream: Stream, *, patients: int, divisor: float = 1.0) -> Tensor:
-        """`total` / divisor, made noisy in place: (D,) float32 on its device.
+        """`total` / divisor with noise, (D,) float32 on its device.
 
-        total: (D,) float32, finite, the sum over so many `patients`. stream: source of the noise, made on the CPU.
+        total: (D,), finite, the sum over so many `patients`, in the dtype that `rounding.precision` tells; it is
+        overwritten. stream: source of the noise, made on the CPU.
         """
         vector = total.numpy() if total.device.type == "cpu" else total.cpu().numpy()
+        noisy = vector if vector.dtype == np.float32 else np.empty(len(vector), dtype=np.float32)
         # Whole numbers up to 2^30 are added in int32, hence exactly; a bound on each entry moves nobody further.
         bounded = patients * self.most < _LARGEST
         whole, noise = np.empty(NOISE_BLOCK, dtype=np.int32), np.empty(NOISE_BLOCK, dtype=np.int32)
-        into, back = np.float32(1.0 / self.step), np.float32(self.step / divisor)
+        into, back = vector.dtype.type(1.0 / self.step), np.float32(self.step / divisor)
         blocks = rounded_blocks(len(vector), sigma=self.sigma, stream=stream)
         for first, block in zip(range(0, len(vector), NOISE_BLOCK), blocks, strict=True):
             part = vector[first : first + NOISE_BLOCK]
@@ -73,6 +76,7 @@ class NoisySum:
             np.copyto(value, part, casting="unsafe")
             np.copyto(extra, block, casting="unsafe")
             value += extra
-            np.copyto(part, value, casting="same_kind")
-            part *= back
-        return total if total.device.type == "cpu" else total.copy_(torch.from_numpy(vector))
+            result = noisy[first : first + NOISE_BLOCK]
+            np.copyto(result, value, casting="same_kind")
+            result *= back
+        return torch.from_numpy(noisy).to(total.device)

@@ -19,11 +19,13 @@ from torch import Tensor
 
 from common.model.network import Network
 from common.privacy.output_gradient import OutputGradient
+from common.privacy.rounding import products
 
 Dropout = Callable[[int, int], Tensor]
-_LONGEST = 1e12
 """(passes, width) -> mask: 0 for what is dropped, 1 / (1 - rate) for what is kept. It must be secret: a patient more
 shifts the masks of those that follow, which is only as good as another draw to someone who cannot foresee them."""
+
+_LONGEST = 1e12  # activations beyond it could hide signals whose squares are 0 in float32
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class PatientGradients:
     """Adds up patients' gradients, each over all tasks and rows of the patient, clipped to max_grad_norm.
 
     The weights of rows and tasks are constants that `OutputGradient.targets` holds, never a count of the batch.
-    Rounding is on the safe side: a gradient is scaled to a norm that is smaller by some units in the last place.
+    Rounding is on the safe side: a gradient is scaled to a norm that is smaller by all that its norm may be off.
     """
 
     network: Network
@@ -62,7 +64,7 @@ class PatientGradients:
         """parameters: (D,). inputs: (n, inputs) and targets: (n, 2 outputs), the rows of one patient after another.
 
         counts: (patients,) rows of each, at least 1. dropout: masks of the n x groups passes, a row's in succession.
-        Sums are worked in the dtype of the tensors. A patient whose norm is not finite adds 0, with infinity as norm.
+        Worked in the dtype of the tensors. A patient whose norm is not finite adds 0, with infinity as norm.
         """
         total = torch.empty_like(parameters)
         layers, into = self.tensors(parameters), self.tensors(total)
@@ -84,7 +86,10 @@ class PatientGradients:
         *,
         dropout: Dropout | None = None,
     ) -> Tensor:
-        """`clipped_sum` of the parameters `layers`, written over `into`. Returns the norms, (patients,)."""
+        """`clipped_sum` of the parameters `layers`, written over `into`. Returns the norms, (patients,).
+
+        Sums are worked in the dtype of `into`: the one that `rounding.precision` tells, or a wider one.
+        """
         if len(counts) == 0:
             for part in into.values():
                 part.zero_()
@@ -94,13 +99,12 @@ class PatientGradients:
             norms = self._norms(activations, signals, counts, "linear.weight" in layers)
             if not bool(norms.isfinite().all()):
                 self._leave_out(norms, [*activations, *signals], counts)
-            self._scale(signals, norms, counts)
+            self._scale(activations, signals, norms, counts)
             for depth, (activation, signal) in enumerate(zip(activations, signals, strict=True)):
                 name = f"encoder.{depth}" if depth < len(signals) - 1 else "heads"
-                torch.mm(signal.t(), activation, out=into[f"{name}.weight"])
-                torch.sum(signal, dim=0, out=into[f"{name}.bias"])
+                products(signal, activation, into[f"{name}.weight"], into[f"{name}.bias"])
             if "linear.weight" in layers:
-                torch.mm(signals[-1].t(), activations[0], out=into["linear.weight"])
+                products(signals[-1], activations[0], into["linear.weight"])
         return norms
 
     @cached_property
@@ -179,9 +183,11 @@ class PatientGradients:
         for rows in passes:
             rows.masked_fill_(broken[:, None], 0.0)
 
-    def _scale(self, signals: list[Tensor], norms: Tensor, counts: NDArray[np.int64]) -> None:
+    def _scale(
+        self, activations: list[Tensor], signals: list[Tensor], norms: Tensor, counts: NDArray[np.int64]
+    ) -> None:
         """Clip, in place."""
-        margin = 1.0 - 8.0 * torch.finfo(norms.dtype).eps
+        margin = 1.0 - _slack(activations, signals, 1)
         scale = (self.max_grad_norm * margin / norms).clamp_(max=1.0)
         passes = len(signals[0])
         if passes != len(norms):
@@ -190,6 +196,16 @@ class PatientGradients:
             scale = scale.repeat_interleave(repeats, output_size=passes)
         for signal in signals:
             signal.mul_(scale[:, None])
+
+
+def _slack(activations: list[Tensor], signals: list[Tensor], each: int) -> float:
+    """At least what rounding adds to the square of a norm, relative to the magnitudes in it; 2^-19 or more in float32.
+
+    Inner products of so many entries, of activations and of signals, and sums over layers and over pairs of `each`
+    passes: gamma_k with k their sum (Higham 2002, section 3.1); eps is twice its unit.
+    """
+    wide = max(part.shape[1] for part in activations) + max(part.shape[1] for part in signals)
+    return float((wide + each**2 + 3 * len(signals) + 16) * torch.finfo(signals[0].dtype).eps)
 
 
 def _inner(rows: Tensor, each: int) -> Tensor:
@@ -220,9 +236,8 @@ def _norm(activations: list[Tensor], signals: list[Tensor], each: int, linear_pa
     if each == 1:
         return cells.sqrt_().masked_fill_(too_long, torch.inf)
     apart = cells.diagonal(dim1=1, dim2=2).clamp(min=0.0).sqrt().sum(dim=1)
-    slack = 8.0 * torch.finfo(cells.dtype).eps
     return (
-        torch.addcmul(cells.sum(dim=(1, 2)), apart, apart, value=slack)
+        torch.addcmul(cells.sum(dim=(1, 2)), apart, apart, value=_slack(activations, signals, each))
         .clamp_(min=0.0)
         .sqrt_()
         .masked_fill_(too_long, torch.inf)

@@ -25,14 +25,16 @@ from typing import TYPE_CHECKING
 from common.errors import PlanError
 from common.plan.plan import Plan
 from common.privacy.mechanism import mechanism, of_statistics
+from common.privacy.rounding import ALLOWED
 from common.secagg.fixedpoint import FixedPoint
 from common.secagg.noise import NoiseShare
 
 if TYPE_CHECKING:
     from common.contribution import Contribution
 
-_PROJECTION = 2.0**-19  # of the clip norm: what float32 and its margin may add where a sum is cut to the clip norm
-_FLOAT = 2.0**-18  # of a patient's gradient, in each entry: float32, in which a site adds up its patients
+# Of the clip norm: what float32 and its margin may add where a sum is cut to it. The rounding of a float64 sum
+# to float32 is in it: it is relative to each entry, and the cut bounds all entries together.
+_PROJECTION = 2.0**-19
 
 
 def noise_share(contribution: "Contribution") -> NoiseShare | None:
@@ -48,7 +50,7 @@ def noise_share(contribution: "Contribution") -> NoiseShare | None:
         one, size = plan.aggregation.clip_norm, contribution.narrow
         if rules.per_patient:
             gradient = rules.max_grad_norm / plan.training.batch_size
-            one = gradient * (1.0 + _FLOAT * sqrt(size)) + _PROJECTION * one
+            one = gradient * (1.0 + ALLOWED * sqrt(size)) + _PROJECTION * one
         return NoiseShare(mechanism(plan).noise_multiplier, one, size, shares)
     if not rules.per_patient:
         return None

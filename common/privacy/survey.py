@@ -194,7 +194,7 @@ class PrivateSurvey:
         )
 
     def errors(self, total: Float64, edges: Float32, *, sites: int) -> dict[str, dict[str, float]]:
-        """Feature or regression task -> `mean`, `std`: by how much, in its unit, each may be off with 95 % probability.
+        """Feature or regression task -> `mean`, `std`: by how much, in its unit, each may be off (in about 95 %).
 
         A mean or standard deviation that the noise hides, and for which the plan's range stands, has no bound here.
         """

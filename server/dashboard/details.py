@@ -6,8 +6,8 @@ from typing import Any
 
 from server.dashboard.charts import Charts
 from server.dashboard.markup import Markup, el, join
-from server.dashboard.noise import survey_line
-from server.dashboard.privacy import noise_line
+from server.dashboard.noise import noised, survey_line
+from server.dashboard.privacy import meaning, noise_line
 from server.dashboard.run_figures import MOST_FEATURES, failures, missing_values, norms_by_round, norms_by_site
 from server.dashboard.scores import history_of, mapping
 from server.dashboard.sums import masked, promise
@@ -24,16 +24,18 @@ def boundary(result: Mapping[str, Any]) -> Markup:
     update += f" of {count(parameters)} numbers" if parameters is not None else ""
     clipped = f", each clipped to norm {clip:g}" if clip is not None else ""
     unit = mapping(result, "privacy").get("unit")
-    noised, counted = (", under noise" if unit in units else "" for units in (("patient", "hospital"), ("patient",)))
+    hidden_by, counted = (", under noise" if unit in units else "" for units in (("patient", "hospital"), ("patient",)))
     inside = _points(records, "Labels and predictions of single patients", "Updates as they were before clipping")
     tallies = f"Tallies: counts, moments and score histograms{counted}"
-    outside = _points(update + clipped + noised, tallies, masked(result))
+    weights = "Of each task and feature a weight of 1/8, 1/4, 1/2 or 1, in the open" if masked(result) else None
+    outside = _points(update + clipped + hidden_by, tallies, masked(result), weights)
     return el(
         "section",
         el("h2", "What left each hospital"),
         el("div", _side("Stayed inside", inside), _side("Went out", outside), class_="wall"),
         el("p", promise(result), class_="text") if promise(result) else None,
         el("p", hidden, class_="text") if (hidden := noise_line(result)) else None,
+        el("p", means, class_="text") if (means := meaning(result)) else None,
         el("p", _traffic(result), class_="text"),
         id="privacy",
     )
@@ -71,11 +73,12 @@ def data(result: Mapping[str, Any], charts: Charts) -> Markup | None:
         0,
     )
     cut = f" The {MOST_FEATURES} emptiest features of {listed}." if listed > MOST_FEATURES else ""
+    told = " The column of all has the noise of the survey." if noised(result) and mapping(result, "sites") else ""
     where = "by hospital" if mapping(result, "sites") else "over all hospitals, from summed counts"
     return el(
         "section",
         el("h2", "Missing values"),
-        el("p", f"The share of rows in which a feature was not measured, {where}.{cut}", class_="text"),
+        el("p", f"The share of rows in which a feature was not measured, {where}.{cut}{told}", class_="text"),
         el("p", scaled, class_="text") if (scaled := survey_line(result)) else None,
         charts.place(figure, title="Missing values", wide=True, max_rem=10 + 9 * len(figure["data"][0]["x"])),
         id="data",

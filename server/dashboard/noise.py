@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.dashboard.scores import mapping
-from server.dashboard.wording import amount, counted, number
+from server.dashboard.wording import amount, at_most, count, counted, number
+
+_SMALL = 0.01
+"""A distance from the exact AUROC that nobody needs to be told at the top of the page."""
 
 
 def noised(result: Mapping[str, Any]) -> bool:
@@ -18,9 +21,23 @@ def counted_once(result: Mapping[str, Any]) -> str | None:
         return "A round's sum held noised updates and no tallies beside them, so there is no learning curve."
     if not noised(result):
         return None
-    return (
+    words = (
         "The test patients were counted once, under noise, which in about 95 % of cases moves a pooled figure by less "
         "than what is shown with it. Every further count would cost patients privacy, so there is no learning curve."
+    )
+    return " ".join(filter(None, (words, _coarse(result))))
+
+
+def _coarse(result: Mapping[str, Any]) -> str | None:
+    """How far the few bins of the scores may have moved a pooled AUROC; None where that is little."""
+    merged = [mapping(task, "auroc_histogram") for task in mapping(result, "tasks").values()]
+    known = [(bound, each.get("bins")) for each in merged if (bound := number(each.get("bound"))) is not None]
+    bound, bins = max(known, default=(0.0, None))
+    if bound < _SMALL:
+        return None
+    return (
+        f"A pooled AUROC is read from {count(bins)} score bins only, which may move it by up to {at_most(bound)} more; "
+        "each task says how far."
     )
 
 
@@ -35,6 +52,9 @@ def survey_line(result: Mapping[str, Any]) -> str | None:
     }
     if not errors:
         return None
-    listed = [f"{name} mean \u00b1 {amount(mean)}, spread \u00b1 {amount(std)}" for name, (mean, std) in errors.items()]
+    listed = [f"{name} {amount(mean)} and {amount(std)}" for name, (mean, std) in errors.items()]
     more = f"; {counted(len(listed) - 8, 'further column')}" if len(listed) > 8 else ""
-    return f"Inputs were scaled by a survey under noise (95 %): {'; '.join(listed[:8])}{more}."
+    return (
+        "Inputs were scaled by a survey under noise, which in about 95 % of cases moved mean and spread by less "
+        f"than, in each feature's unit: {'; '.join(listed[:8])}{more}."
+    )

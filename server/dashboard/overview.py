@@ -117,8 +117,13 @@ def _row(index: int, name: str, task: Mapping[str, Any], score: Score, *, low: f
         value_cell(score, score.per_site_mean, "Per-site mean"),
         _value_cell(score.pooled_text(), score.pooled, "Pooled"),
         value_cell(score, score.best, "Best possible") if best else None,
-        el("td", count(score.rows), class_="n", data_label="Test rows"),
+        el("td", _rows(score, task), class_="n", data_label="Test rows"),
     )
+
+
+def _rows(score: Score, task: Mapping[str, Any]) -> str:
+    noise = number(mapping(task, "noise").get("n"))
+    return count(score.rows) if noise is None else f"{count(score.rows)} \u00b1 {count(round(noise))}"
 
 
 def _scale(scores: Mapping[str, Score], low: float) -> str:

@@ -1,6 +1,7 @@
 """What the page and the terminal say of the noise that hides a patient's or a hospital's part."""
 
 from collections.abc import Mapping
+from math import exp
 from typing import Any
 
 from server.dashboard.scores import mapping
@@ -26,6 +27,28 @@ def noise_line(result: Mapping[str, Any]) -> str | None:
             )
         case _:
             return None
+
+
+def meaning(result: Mapping[str, Any]) -> str | None:
+    """What epsilon and delta are, for a reader who meets them here; None where the page names none."""
+    facts = mapping(result, "privacy")
+    if facts.get("unit") not in ("patient", "hospital"):
+        return None
+    who, what = ("patient", "that patient's rows") if facts["unit"] == "patient" else ("hospital", "its updates")
+    epsilon = number(facts.get("target_epsilon")) or number(facts.get("epsilon"))
+    here = f", {_times(epsilon)} here," if epsilon is not None else ""
+    return (
+        f"Epsilon bounds what this can tell about any one {who}: no outcome is more than e^epsilon times{here} as "
+        f"likely because {what} are in it, up to a probability of delta. Smaller is better."
+    )
+
+
+def _times(epsilon: float) -> str:
+    """e^epsilon as people write it."""
+    if epsilon > 14:
+        return "more than a million"
+    factor = exp(epsilon)
+    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
 
 
 def _cost(facts: Mapping[str, Any]) -> str:

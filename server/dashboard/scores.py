@@ -38,7 +38,12 @@ class Score:
     def pooled_text(self, sign: str = "\u00b1") -> str:
         """The pooled value with its noise, "0.842 \u00b1 0.030"; sign: what stands between the two."""
         shown = self.text(self.pooled)
-        return shown if self.pooled is None or self.noise is None else f"{shown} {sign} {self.text(self.noise)}"
+        if self.pooled is None or self.noise is None:
+            return shown
+        if self.measure == "auroc":
+            return f"{shown} {sign} {fraction(self.noise)}"
+        value, noise = amount(self.pooled), amount(self.noise, like=self.pooled)
+        return f"{value} {sign} {noise} {self.unit}".rstrip()
 
 
 def score_of(task: Mapping[str, Any]) -> Score:

@@ -34,12 +34,16 @@ def fraction(value: object) -> str:
     return DASH if known is None else f"{known:.3f}"
 
 
-def amount(value: object, unit: str = "") -> str:
-    """A quantity with three significant digits and its unit, "2.10 d"; a dash where there is none."""
+def amount(value: object, unit: str = "", *, like: float | None = None) -> str:
+    """A quantity with three significant digits and its unit, "2.10 d"; a dash where there is none.
+
+    like: another quantity, as exactly as which it is written.
+    """
     known = number(value)
     if known is None:
         return DASH
-    decimals = 2 if known == 0 else min(6, max(0, 2 - floor(log10(abs(known)))))
+    size = known if like is None else like
+    decimals = 2 if size == 0 else min(6, max(0, 2 - floor(log10(abs(size)))))
     return f"{known:,.{decimals}f} {unit}".rstrip()
 
 

@@ -1,10 +1,14 @@
 """For tests of the site's ledger: what is written into one, and a short one on disk."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from client.ledger.ledger import LEDGER, Entry, Ledger, Receipt, Step
+from common.errors import Refusal
 from common.privacy.events import Gaussian, Spent, Unnoised
 from common.secagg.primitives import SigningKey
 
@@ -41,3 +45,12 @@ def written(folder: Path, many: int = 5, **more: Any) -> Path:
     with Ledger(path, KEY, **more) as ledger:
         rounds(ledger, range(1, many + 1))
     return path
+
+
+def refused(code: str, call: Callable[..., object], *arguments: object, **more: object) -> str:
+    """What `call` says when it refuses with this code: one line."""
+    with pytest.raises(Refusal) as refusal:
+        call(*arguments, **more)
+    assert refusal.value.code == code, refusal.value
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)

@@ -5,36 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from client.config import SiteConfig, load_site
 from client.data.table import SiteTable, load_for_prediction, load_table
 from common.errors import ConsiliumError, DataError, PlanError
 from common.plan import Plan, plan_from_dict
+from tests.client.contract import GOOD, HEADER, contract_plan, table
 
-HEADER = "pid,ok,heart_rate,sex,c,y\n"
-GOOD = HEADER + "a,1,80,0,0,1\nb,1,90,1,x,0\n"
 Site = Callable[..., Path]
 
 
 @pytest.fixture
 def plan() -> Plan:
-    return plan_from_dict(
-        {
-            "federation": {"name": "x"},
-            "data": {"patient": "pid", "keep_rows": "ok == 1"},
-            "features": [
-                {"name": "heart_rate", "unit": "/min", "range": [20, 250]},
-                {"name": "sex", "kind": "binary"},
-                {"name": "c", "kind": "categorical", "categories": [0, 1, "x"]},
-            ],
-            "tasks": [{"name": "t", "label": "y"}],
-        },
-        source="test",
-    )
+    return contract_plan()
 
 
 @pytest.fixture
@@ -49,10 +33,6 @@ def site(tmp_path: Path) -> Site:
         return tmp_path / "site.toml"
 
     return write
-
-
-def _table(path: Path, plan: Plan) -> SiteTable:
-    return load_table(load_site(path), plan)
 
 
 CORRUPT = "not a readable|damaged or cut off"
@@ -101,7 +81,7 @@ BAD: list[tuple[str, str | bytes, str, str]] = [
 def test_bad_table(site: Site, plan: Plan, content: str | bytes, name: str, sentence: str) -> None:
     path = site(content, name)
     with pytest.raises(DataError, match=sentence) as caught:
-        _table(path, plan)
+        table(path, plan)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     message = message.removeprefix(str(path))
@@ -137,7 +117,7 @@ BAD_SITE = [
 def test_bad_site_toml(site: Site, plan: Plan, toml: str, kind: type[ConsiliumError], sentence: str) -> None:
     path = site(GOOD, toml=toml)
     with pytest.raises(kind, match=sentence) as caught:
-        _table(path, plan)
+        table(path, plan)
     assert str(caught.value).startswith(str(path.parent))
 
 
@@ -172,10 +152,10 @@ def test_a_feature_has_a_column_of_its_own(
 
 
 def test_a_column_that_the_label_left_free_can_be_a_feature(site: Site, plan: Plan) -> None:
-    swapped = _table(site(GOOD, toml='[columns]\nsex = "y"\ny = "sex"\n'), plan)
+    swapped = table(site(GOOD, toml='[columns]\nsex = "y"\ny = "sex"\n'), plan)
     assert swapped.features[:, 1].tolist() == [1, 0]
     assert swapped.labels.tolist() == [[0], [1]]
-    both = _table(site(GOOD, toml='[columns]\nsex = ""\nc = ""\n'), plan)
+    both = table(site(GOOD, toml='[columns]\nsex = ""\nc = ""\n'), plan)
     assert np.isnan(both.features[:, 1:]).all()
 
 
@@ -183,7 +163,7 @@ def test_a_file_name_that_no_file_can_have(site: Site, plan: Plan, tmp_path: Pat
     site(GOOD)
     (tmp_path / "site.toml").write_text(f'[site]\nname = "s"\n[data]\nfiles = ["{"x" * 5000}.csv"]\n')
     with pytest.raises(DataError, match=r"xx\.csv: cannot be read: \S.*\.$"):
-        _table(tmp_path / "site.toml", plan)
+        table(tmp_path / "site.toml", plan)
 
 
 def test_a_folder_in_place_of_a_table(site: Site, plan: Plan, tmp_path: Path) -> None:
@@ -191,65 +171,7 @@ def test_a_folder_in_place_of_a_table(site: Site, plan: Plan, tmp_path: Path) ->
     (tmp_path / "rows.csv").unlink()
     (tmp_path / "rows.csv").mkdir()
     with pytest.raises(DataError, match=r"rows\.csv: is a folder; "):
-        _table(path, plan)
-
-
-@pytest.mark.parametrize("wrong", ["x", pd.Timestamp("2020-01-01"), [1.0]], ids=["text", "date", "list"])
-def test_another_type_in_parquet(plan: Plan, tmp_path: Path, wrong: object) -> None:
-    frame = pd.DataFrame({"pid": ["a"], "ok": [1], "heart_rate": [wrong], "sex": [0], "c": [0], "y": [1]})
-    frame.to_parquet(tmp_path / "rows.parquet")
-    with pytest.raises(DataError, match=r"column 'heart_rate'.* holds 1 value\(s\) that are not numbers"):
-        _table(tmp_path / "rows.parquet", plan)
-
-
-@pytest.mark.parametrize("column", ["pid", "heart_rate", "c"])
-@pytest.mark.parametrize("wrong", [b"\xff\xfe", {"a": b"\xff"}], ids=["binary", "struct"])
-def test_binary_in_parquet(plan: Plan, tmp_path: Path, column: str, wrong: object) -> None:
-    frame = pd.DataFrame({"pid": ["a"], "ok": [1], "heart_rate": [80], "sex": [0], "c": ["x"], "y": [1]})
-    frame[column] = pd.Series([wrong], dtype="object")
-    frame.to_parquet(tmp_path / "rows.parquet")
-    sentence = rf"rows\.parquet: column '{column}'.* holds .*(neither numbers nor text|that are not numbers)"
-    with pytest.raises(DataError, match=sentence) as caught:
-        _table(tmp_path / "rows.parquet", plan)
-    assert "\n" not in str(caught.value)
-
-
-INEXACT = [
-    np.array([np.inf, 1.0]),
-    np.array([1.0, -np.inf]),
-    np.array([1e300, 2e300]),
-    np.array([2.0**53 + 2, 1.5]),
-    np.array([2**24 + 2, 1.0], dtype=np.float32),
-]
-
-
-@pytest.mark.parametrize("values", INEXACT, ids=lambda values: f"{values[0]:g}-{values.dtype}")
-@pytest.mark.parametrize("name", ["pid", "stay"])
-@pytest.mark.parametrize("load", [load_table, load_for_prediction])
-def test_identifiers_that_floats_cannot_hold(
-    plan: Plan, tmp_path: Path, load: Callable[[SiteConfig, Plan], SiteTable], name: str, values: np.ndarray
-) -> None:
-    plan = plan.model_copy(update={"data": plan.data.model_copy(update={"row": "stay"})})
-    ids = {"pid": np.array([1.0, 2.0]), "stay": np.array([1.0, 2.0])} | {name: values}
-    frame = pd.DataFrame({**ids, "ok": 1, "heart_rate": 80, "sex": 0, "c": "x", "y": 1})
-    frame.to_parquet(tmp_path / "rows.parquet")
-    with pytest.raises(DataError, match=rf"rows\.parquet: column '{name}' holds identifiers that are infinite or too"):
-        load(load_site(tmp_path / "rows.parquet"), plan)
-
-
-def test_identifiers_and_codes_that_floats_can_hold(plan: Plan, tmp_path: Path) -> None:
-    pids = pa.array([2.0**53, 12345678901.0, 0.5, np.nan, None, -0.0], from_pandas=False)
-    codes = pa.array([np.inf, 1e300, 1.0, np.nan, 0.0, 0.0], from_pandas=False)
-    ones = pa.array([1] * 6)
-    table = pa.table({"pid": pids, "ok": ones, "heart_rate": ones, "sex": ones, "c": codes, "y": ones})
-    pq.write_table(table, tmp_path / "rows.parquet")
-    loaded = _table(tmp_path / "rows.parquet", plan)
-    assert loaded.patients.tolist() == ["9007199254740992", "12345678901", "0.5", "0"]
-    assert loaded.report.dropped == {"no patient": 2}
-    np.testing.assert_array_equal(loaded.features[:, 2], [np.nan, np.nan, 1, 0])
-    assert loaded.report.features[2].unknown_code == 2
-    predicted = load_for_prediction(load_site(tmp_path / "rows.parquet"), plan)
-    assert predicted.patients.tolist() == ["9007199254740992", "12345678901", "0.5", "", "", "0"]
+        table(path, plan)
 
 
 def test_the_second_of_several_files_is_the_one_that_is_named(site: Site, plan: Plan, tmp_path: Path) -> None:
@@ -257,7 +179,7 @@ def test_the_second_of_several_files_is_the_one_that_is_named(site: Site, plan: 
     site(GOOD)
     (tmp_path / "site.toml").write_text('[site]\nname = "s"\n[data]\nfiles = ["rows.csv", "more.csv"]\n')
     with pytest.raises(DataError, match=r"more\.csv: column 'heart_rate'.*first in row 2 "):
-        _table(tmp_path / "site.toml", plan)
+        table(tmp_path / "site.toml", plan)
 
 
 SAME = {
@@ -291,8 +213,8 @@ SAME = {
 @pytest.mark.parametrize("case", SAME)
 def test_what_makes_no_difference(site: Site, plan: Plan, case: str) -> None:
     content, toml = SAME[case]
-    expected = _table(site(GOOD, "good.csv"), plan)
-    found = _table(site(content, toml=toml), plan)
+    expected = table(site(GOOD, "good.csv"), plan)
+    found = table(site(content, toml=toml), plan)
     assert found.patients.tolist() == expected.patients.tolist() == ["a", "b"]
     assert found.features.tolist() == expected.features.tolist() == [[80, 0, 0], [90, 1, 2]]
     assert found.labels.tolist() == expected.labels.tolist() == [[1], [0]]

@@ -13,8 +13,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from client.ledger import cli as ledger_cli
-from client.ledger.account import accounts, course, postings
+from client.ledger.account import Account, accounts, course, postings
 from client.ledger.ledger import LEDGER, Ledger
+from client.ledger.page import ledger_page
+from client.ledger.receipts import receipt_to_json
+from client.ledger.receipts_page import receipts_html
+from client.ledger.text import bound, receipt_words
 from client.ledger.verify import verify_ledger
 from client.policy.policy import SIMULATED, write_policy
 from client.secure.keys import load_signing_key, make_keys
@@ -116,6 +120,38 @@ def test_the_page_holds_everything_and_loads_nothing(command: Command) -> None:
         command("ledger", "north", "--html", "north/keys/ledger.html")
     with pytest.raises(ConsiliumError, match="is not a page"):
         command("ledger", "north", "--html", "north/site.toml")
+
+
+@pytest.mark.parametrize(
+    ("limit", "drawn", "said"), [(4.0, 1, "limit 4"), (1e6, 0, "limit 1,000,000: above this chart")]
+)
+def test_a_limit_far_above_the_course_is_named_and_not_drawn(limit: float, drawn: int, said: str) -> None:
+    """Else all that was spent would be one line at zero."""
+    account = Account("heart", 2.0, limit, {"update": 2}, 3, None)
+    page = ledger_page("north", [account], [], {"heart": [("2026-01-02T03:04:05", 2.0)]}, delta=1e-5, state="")
+    layout = json.loads(re.search(r'id="figure">(.*?)</script>', page).group(1))["layout"]
+    assert len(layout["shapes"]) == drawn and [note["text"] for note in layout["annotations"]] == [said]
+    assert f"epsilon {bound(limit)}" in page and "e^epsilon times as likely" in page
+    assert "Kinds without noise: update (the model&#x27;s change with tallies" in page
+
+
+@pytest.mark.parametrize(
+    ("secure", "release", "how"),
+    [
+        (True, "update", "masked"),
+        (True, "report_again", "masked"),
+        (False, "update", "in the open"),
+        (True, "declaration", "in the open"),
+        (True, "shares", "no values"),
+        (True, "acknowledgement", "no values"),
+    ],
+)
+def test_only_values_in_a_secure_plan_are_called_masked(secure: bool, release: str, how: str) -> None:
+    body = {"number": 3, "time": "2026-01-02T03:04:05"} | receipt_to_json(receipt(1, secure=secure, release=release))
+    page = receipts_html("north", [body], "")
+    assert f"<td>{how}</td>" in page and f"{int(how == 'masked')} of them masked" in page
+    assert f"<td>{release}</td><td>" in page.split("SHA-256")[0], "what the kind is, above the list"
+    assert ("masked, for a sum" in receipt_words(body)) == (how == "masked")
 
 
 def test_course_of_a_long_study_has_its_first_and_its_last_entry(command: Command) -> None:

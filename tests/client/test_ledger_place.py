@@ -12,16 +12,7 @@ import pytest
 from client.ledger.file import LOCK
 from client.ledger.ledger import LEDGER, Ledger, accept_restored
 from client.ledger.verify import verify_ledger
-from common.errors import Refusal
-from tests.client.ledgers import KEY, NOW, entry, receipt, rounds, written
-
-
-def refused(code: str, call: Callable[..., object], *arguments: object, **more: object) -> str:
-    with pytest.raises(Refusal) as refusal:
-        call(*arguments, **more)
-    assert refusal.value.code == code, refusal.value
-    assert "\n" not in str(refusal.value)
-    return str(refusal.value)
+from tests.client.ledgers import KEY, NOW, entry, receipt, refused, rounds, written
 
 
 def _elsewhere(path: Path, lines: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,5 @@
 """DP-SGD at a site: what a step is, how much noise is in it, and where its randomness comes from."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
@@ -16,14 +15,10 @@ from common.losses import MultiTaskLoss
 from common.model import Layout, Network, Normaliser, initial_parameters
 from common.plan import Plan
 from common.privacy.stream import Stream
+from tests.private import seeded
 
 CPU = torch.device("cpu")
 MakePlan = Callable[..., Plan]
-
-
-def seeded(seed: int) -> Callable[[int], bytes]:
-    calls = iter(range(10**9))
-    return lambda size: hashlib.shake_256(f"{seed}/{next(calls)}".encode()).digest(size)
 
 
 @pytest.fixture
@@ -81,6 +76,23 @@ def test_the_whole_sum_is_bounded_by_its_patients(private_plan: MakePlan) -> Non
     data, start = _data(plan, patients=1), initial_parameters(Layout(plan), seed=0)
     found = _trainer(plan).gradient(start, data, sampling_probability=1.0)
     assert 0.999 * 0.01 / 8 < np.linalg.norm(found.astype(np.float64)) <= 0.01 / 8
+
+
+@pytest.mark.parametrize("patients", [3_000, 50_000])
+def test_the_sum_of_very_many_patients_is_that_of_a_few(private_plan: MakePlan, patients: int) -> None:
+    """All alike, so that in float32 every addition errs to the same side."""
+    plan = private_plan(max_grad_norm=0.1)
+    few = _data(plan, patients=1)
+    start = initial_parameters(Layout(plan), seed=0)
+
+    def total(count: int) -> np.ndarray:
+        ones = np.ones(count, dtype=np.int64)
+        rows = torch.zeros(count, dtype=torch.int64)
+        data = PatientSet(few.inputs[rows], few.labels[rows], np.arange(count), ones)
+        return _trainer(plan).gradient(start, data, sampling_probability=1.0).astype(np.float64)
+
+    of_few = total(32) / 32 * patients
+    assert np.linalg.norm(total(patients) - of_few) <= 2.0**-22 * np.linalg.norm(of_few)
 
 
 @pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("adamw", 0.0)])

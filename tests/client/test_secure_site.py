@@ -30,6 +30,7 @@ from common.secagg.messages import (
 )
 from server.exchange import Question
 from tests.secure import STEPS, Federation, Wire, build, code_of, data_of
+from tests.wire import asked_in_a_sum
 
 
 @pytest.fixture
@@ -41,10 +42,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
 @pytest.fixture
 def questions(federation: Federation) -> dict[str, Message]:
     """kind -> what `south` was asked in one sum, and has answered."""
-    wire = Wire()
-    with federation.sums(wire) as sums:
-        federation.collect(sums)
-    return {message.metadata.message_type: message for site, message, _ in wire.sent if site == "south"}
+    return asked_in_a_sum(federation, "south")
 
 
 def _store(federation: Federation, site: str) -> FileVault:

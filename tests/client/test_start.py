@@ -1,12 +1,15 @@
 """A site's client does not start with a policy, key or list of objections that is wrong: one sentence says which."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from client import start
 from client.config import find_sites
 from client.start import check_start, site_of
 from common.errors import ConsiliumError, PlanError
@@ -57,6 +60,41 @@ def test_what_is_wrong_is_named(site: Path, file: str, text: str, named: str) ->
     (site.parent / file).write_text(text)
     with pytest.raises(ConsiliumError, match=named):
         check_start(site)
+
+
+@pytest.mark.parametrize("mode", [0o764, 0o746, 0o777])
+@pytest.mark.parametrize("name", ["policy.toml", "keys"])
+def test_what_others_may_write_is_refused(site: Path, name: str, mode: int) -> None:
+    path = site.parent / name
+    path.chmod(mode)
+    with pytest.raises(ConsiliumError) as refused:
+        check_start(site)
+    found = f"{path}: has mode {mode:03o}, with which others may write it"
+    assert str(refused.value) == f"{found}; allowed is only its owner: chmod go-w {path}"
+    path.chmod(0o755)
+    check_start(site)
+
+
+@pytest.mark.parametrize(("owner", "allowed"), [(10001, True), (0, True), (4711, False)])
+@pytest.mark.parametrize("name", ["policy.toml", "keys"])
+def test_they_belong_to_the_sites_user_or_to_root(
+    site: Path, name: str, owner: int, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container a policy is root's and read-only, and the client runs as user 10001."""
+    path, honest = site.parent / name, os.stat
+
+    def owned(asked: Path) -> os.stat_result:
+        status = honest(asked)
+        return os.stat_result((*status[:4], owner if asked == path else 10001, *status[5:]))
+
+    monkeypatch.setattr(start, "os", SimpleNamespace(stat=owned, geteuid=lambda: 10001))
+    if allowed:
+        check_start(site)
+        return
+    with pytest.raises(ConsiliumError) as refused:
+        check_start(site)
+    found = f"{path}: belongs to user 4711; allowed is the user who runs the client (10001), or root"
+    assert str(refused.value) == f"{found}: chown 10001 {path}"
 
 
 def test_the_runner_ends_with_one_sentence_before_it_connects(site: Path) -> None:

@@ -79,6 +79,5 @@ def test_the_choice_is_the_best_mean_on_validation_rows_of_its_own_seeds(
     assert all(own["4"] == grid(STUDY)[2] and own["1"] == grid(STUDY)[0] for own in chosen.values())
     assert len(means) == len(STUDY["arms"]) * len(STUDY["epsilons"]) * len(grid(STUDY))
     assert {job.rows for job in asked} == {VALIDATION}
-    assert {job.seed for job in asked} == set(STUDY["choice_seeds"]) and not set(STUDY["choice_seeds"]) & set(
-        STUDY["seeds"]
-    )
+    assert {job.seed for job in asked} == set(STUDY["federations"][0]["choice_seeds"])
+    assert not any(set(each["choice_seeds"]) & set(STUDY["seeds"]) for each in STUDY["federations"])

@@ -43,6 +43,13 @@ def site(tmp_path: Path) -> Iterator[Callable[[Plan], OneSite]]:
 
 
 @pytest.fixture
+def closed() -> Iterator[None]:
+    """After the test, no site is open."""
+    yield
+    close_sessions()
+
+
+@pytest.fixture
 def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was done with the site's rows, in order: reading the table, sums over it, steps of training."""
     done: list[str] = []

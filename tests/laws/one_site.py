@@ -19,10 +19,10 @@ from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.refusals import CODES
 from client.session import close_sessions
 from common.layouts import survey_of
-from common.plan import Plan, plan_from_dict
+from common.plan import Plan
 from server.exchange import Question
 from server.journal import PLAN
-from tests.conftest import small_content
+from tests.conftest import small_plan
 from tests.secure import broadcast
 
 VALUES = ("query.declare", "query.survey", "train", "evaluate", "query.finish")
@@ -108,18 +108,10 @@ def _vector(plan: Plan, kind: str, shift: float) -> np.ndarray | None:
     return broadcast(plan, shift=shift, final=kind != "train")
 
 
-def small(**sections: Any) -> Plan:
-    """The small plan with other sections."""
-    content = small_content()
-    for name, changes in sections.items():
-        content[name] = {**content.get(name, {}), **changes} if isinstance(changes, dict) else changes
-    return plan_from_dict(content, source="small.toml")
-
-
 def per_patient(**sections: Any) -> Plan:
     """The small plan in the open, with each site's own noise for patients."""
     privacy = {"unit": "patient", "noise": "local", "noise_multiplier": 1.0} | sections.pop("privacy", {})
-    return small(privacy=privacy, **sections)
+    return small_plan(privacy=privacy, **sections)
 
 
 @contextmanager

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from client import brake
 from client.approval import approval
 from client.approval.approval import approval_path
 from client.approval.code_hash import code_hash
-from client.policy.policy import POLICY_FILE
 from client.session import close_sessions
 from common.plan import Plan
 from common.privacy.accounting import epsilon
 from common.privacy.events import UNNOISED_KINDS, Gaussian, Spent
-from tests.laws.one_site import PROTOCOL, VALUES, per_patient, small
+from tests.conftest import small_plan, small_table
+from tests.laws.one_site import PROTOCOL, VALUES, per_patient
 
 SHARED = {"unit": "patient", "noise": "shared", "noise_multiplier": 1.0}
 SECURE = {"aggregation": {"secure": True}}
 FEATURES = ["age", "sbp", "smoker", "ward"]
+COLUMNS = list(small_table(0).columns)
 
 RULES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "more rounds": ("too_many_rounds", {}, {"limits": {"max_rounds": 2}}),
@@ -33,6 +33,7 @@ RULES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "fewer colluding sites": ("collusion_below_policy", SECURE, {"secure": {"colluding_sites": 1}}),
     "another task": ("task_not_allowed", {}, {"limits": {"tasks": ["death", "stay", "triage"]}}),
     "another feature": ("feature_not_allowed", {}, {"limits": {"features": FEATURES[:3]}}),
+    "another column": ("column_not_allowed", {}, {"limits": {"columns": COLUMNS[1:]}}),
     "a plan that is not listed": ("plan_not_listed", {}, {"limits": {"approved_plans": ["0" * 16]}}),
     "code that is not listed": ("code_not_listed", {}, {"limits": {"approved_code": ["0" * 16]}}),
 } | {
@@ -48,7 +49,7 @@ RULES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("rule", RULES)
 def test_plan_beyond_the_policy_is_refused_whatever_is_asked(rule: str, site: Any, touched: list[str]) -> None:
     code, sections, changes = RULES[rule]
-    plan = small(**sections)
+    plan = small_plan(**sections)
     one = site(plan)
     one.allow(**changes)
     for kind in (*VALUES, *PROTOCOL):
@@ -58,13 +59,14 @@ def test_plan_beyond_the_policy_is_refused_whatever_is_asked(rule: str, site: An
 
 def test_what_the_policy_allows_is_answered(site: Any, touched: list[str]) -> None:
     """The same questions with every rule at its limit: these laws refuse nothing that is allowed."""
-    plan = small()
+    plan = small_plan()
     one = site(plan)
     limits = {
         "max_rounds": 3,
         "max_clip_norm": plan.aggregation.clip_norm,
         "tasks": [task.name for task in plan.tasks],
         "features": FEATURES,
+        "columns": COLUMNS,
         "approved_plans": [plan.hash[:16]],
         "approved_code": [code_hash()[:16]],
         "hours": _hours(-1, 1),
@@ -77,7 +79,7 @@ def test_what_the_policy_allows_is_answered(site: Any, touched: list[str]) -> No
 
 def test_another_plan_is_refused(site: Any, touched: list[str]) -> None:
     """One that the site never saw, one whose approval is gone, and one that its operator put there unapproved."""
-    plan, other = small(), small(training={"rounds": 4})
+    plan, other = small_plan(), small_plan(training={"rounds": 4})
     one = site(plan)
     for kind in VALUES:
         one.assert_refused(one.ask(other, kind), "plan_not_approved")
@@ -93,7 +95,7 @@ def test_another_plan_is_refused(site: Any, touched: list[str]) -> None:
 
 
 def test_approval_that_the_site_did_not_sign_is_refused(site: Any, touched: list[str]) -> None:
-    plan = small()
+    plan = small_plan()
     one = site(plan)
     path = approval_path(one.config, plan.hash)
     path.write_text(path.read_text().replace('"number": 1', '"number": 2'))
@@ -106,7 +108,7 @@ def test_approval_that_the_site_did_not_sign_is_refused(site: Any, touched: list
     ("name", "other"), [("code_hash", lambda: "ab" * 32), ("dependencies", lambda: (("torch", "0.1"),))]
 )
 def test_code_other_than_what_was_approved_is_refused(name: str, other: Any, site: Any, touched, monkeypatch) -> None:
-    plan = small()
+    plan = small_plan()
     one = site(plan)
     with monkeypatch.context() as then:  # what was installed when the operator approved
         then.setattr(approval, name, other)
@@ -120,7 +122,7 @@ def test_code_other_than_what_was_approved_is_refused(name: str, other: Any, sit
 
 def test_more_rounds_of_one_study_than_the_policy_allows_are_refused(site: Any, touched: list[str]) -> None:
     """All plans of a study together: a coordinator gains nothing with a second plan of the same name."""
-    first, second, other = small(), small(seeds={"training": 9}), small(federation={"name": "another"})
+    first, second, other = small_plan(), small_plan(seeds={"training": 9}), small_plan(federation={"name": "another"})
     one = site(first)
     one.allow(limits={"max_rounds": 4})
     assert all(one.ask(first, "train", number).has_content() for number in (1, 2, 3))
@@ -130,6 +132,7 @@ def test_more_rounds_of_one_study_than_the_policy_allows_are_refused(site: Any, 
     for number in (2, 3):
         one.assert_refused(one.ask(second, "train", number), "too_many_rounds")
     assert "train" not in touched and "of" not in touched
+    one.assert_refused(one.ask(second, "train", 1, shift=0.1), "too_many_rounds")  # another model in the same round
     assert one.ask(second, "train", 1).has_content(), "a run that goes on asks its last round again"
     one.adopt(other)
     assert one.ask(other, "train", 1).has_content()
@@ -142,7 +145,7 @@ def _hours(first: int, last: int) -> str:
 
 
 def test_outside_the_hours_nothing_begins(site: Any, touched: list[str]) -> None:
-    plan = small(**SECURE)
+    plan = small_plan(**SECURE)
     one = site(plan)
     one.allow(limits={"hours": _hours(11, 13)})
     for kind in VALUES:
@@ -150,38 +153,6 @@ def test_outside_the_hours_nothing_begins(site: Any, touched: list[str]) -> None
     assert touched == []
     for kind in PROTOCOL:  # what was begun inside the hours may end: it comes as far as the roster, which is not there
         one.assert_refused(one.ask(plan, kind), "site_not_ready")
-
-
-def test_paused_site_answers_nothing_until_it_is_resumed(site: Any, touched: list[str]) -> None:
-    plan = small()
-    one = site(plan)
-    assert one.ask(plan, "train").has_content()
-    touched.clear()
-    brake.pause(one.config)
-    for _ in range(2):
-        for kind in (*VALUES, *PROTOCOL):
-            one.assert_refused(one.ask(plan, kind, 2), "paused")
-        close_sessions()  # a restart changes nothing
-    assert touched == []
-    brake.resume(one.config)
-    assert one.ask(plan, "train", 2).has_content()
-
-
-def test_policy_edited_during_a_run_stops_it_until_the_site_is_started_again(site: Any, touched: list[str]) -> None:
-    plan = small()
-    one = site(plan)
-    assert one.ask(plan, "train").has_content()
-    policy = one.folder / POLICY_FILE
-    policy.write_text(policy.read_text() + "\n# looser from tomorrow on\n")
-    touched.clear()
-    for kind in VALUES:
-        one.assert_refused(one.ask(plan, kind, 2), "policy_changed")
-    policy.rename(policy.with_suffix(".old"))
-    one.assert_refused(one.ask(plan, "train", 2), "policy_changed")
-    assert touched == []
-    policy.with_suffix(".old").rename(policy)
-    close_sessions()
-    assert one.ask(plan, "train", 2).has_content()
 
 
 def _cost(one: Any, plan: Plan, rounds: int) -> float:

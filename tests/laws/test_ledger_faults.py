@@ -18,8 +18,9 @@ from client.ledger.receipts import Entry, spent_of, step_of
 from client.policy.policy import POLICY_FILE
 from client.secure.keys import load_signing_key
 from client.session import close_sessions
+from tests.conftest import small_plan
 from tests.laws.asking import ROUNDS
-from tests.laws.one_site import VALUES, OneSite, no_file_beyond, small
+from tests.laws.one_site import VALUES, OneSite, no_file_beyond
 
 PROGRAM = Path(__file__).with_name("asking.py")
 WAL = f"{LEDGER}-wal"
@@ -56,7 +57,7 @@ def _put_back_older(one: OneSite) -> None:
     """The file as it was one round ago."""
     close_sessions()
     older = (one.folder / LEDGER).read_bytes()
-    assert one.ask(small(), "train", 2).has_content()
+    assert one.ask(small_plan(), "train", 2).has_content()
     close_sessions()
     (one.folder / LEDGER).write_bytes(older)
 
@@ -113,7 +114,7 @@ FAULTS: dict[str, tuple[str, Callable[[OneSite], None], str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_leaves(fault: str, site: Any) -> None:
     code, damage, advice = FAULTS[fault]
-    plan = small()
+    plan = small_plan()
     one = site(plan)
     assert one.ask(plan, "train", 1).has_content()
     damage(one)
@@ -127,7 +128,7 @@ def test_nothing_leaves(fault: str, site: Any) -> None:
 
 
 def test_what_a_person_put_right_goes_on(site: Any) -> None:
-    plan = small()
+    plan = small_plan()
     one = site(plan)
     assert one.ask(plan, "train", 1).has_content()
     _put_back_older(one)
@@ -139,7 +140,7 @@ def test_what_a_person_put_right_goes_on(site: Any) -> None:
 
 
 def test_one_client_at_a_time_has_the_ledger(site: Any) -> None:
-    plan = small()
+    plan = small_plan()
     one = site(plan)
     assert one.ask(plan, "train", 1).has_content()
     before = len(one.records())
@@ -154,7 +155,7 @@ def test_one_client_at_a_time_has_the_ledger(site: Any) -> None:
 
 @pytest.mark.parametrize("kind", VALUES)
 def test_where_no_record_can_be_added_nothing_leaves(kind: str, site: Any) -> None:
-    plan = small()
+    plan = small_plan()
     one = site(plan)
     assert one.ask(plan, "train", 1).has_content()
     before = one.records()
@@ -173,7 +174,7 @@ def test_full_disk_and_read_only_disk(site: Any, tmp_path: Path) -> None:
     trial = [*private, "mount", "-t", "tmpfs", "tmpfs", str(disk)]
     if shutil.which("unshare") is None or subprocess.run(trial, capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine lets nobody mount a disk of his own")
-    one = site(small(training={"rounds": ROUNDS + 10}))
+    one = site(small_plan(training={"rounds": ROUNDS + 10}))
     lines = [line.split() for line in _run([*private, *_program("starved", one.out, disk)]).splitlines()]
     assert [state for state, *_ in lines] == ["room", "full", "room", "read-only", "room"]
     answered = 0

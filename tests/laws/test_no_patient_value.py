@@ -1,7 +1,6 @@
 """No value of a patient is in any log, message, result or page: planted ones are looked for after runs that fail."""
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,14 +20,9 @@ from tests.conftest import small_content
 from tests.laws.planted import MARK, Scan, planted
 from tests.secure import Federation, Wire, build, data_of
 
+pytestmark = pytest.mark.usefixtures("closed")
 LATE = ("evaluate", "cross_check", "unmask", "close")  # asked again and again when they fail
 HANDLERS = ("declare", "survey", "train", "finish", "cards", *(pytest.param(n, marks=pytest.mark.slow) for n in LATE))
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    close_sessions()
 
 
 def _machines(federation: Federation) -> tuple[Path, ...]:

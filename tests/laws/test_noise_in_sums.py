@@ -4,7 +4,6 @@ Two federations that differ in nothing but the seeds of their noise: what is lef
 noise, of twice the variance.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.conftest import small_content, small_table
 from tests.laws.one_site import OneSite, per_patient
 from tests.secure import NAMES, broadcast, build
 
+pytestmark = pytest.mark.usefixtures("closed")
 Z, BATCH, NORM = 1.5, 32, 0.75
 ASKED = {"query.survey": 1, "train": 0, "evaluate": 2}
 MANY = 30
@@ -50,12 +50,6 @@ class NoiseFrom:
 
     def source(self, *words: str | int) -> Random:
         return SeededRandomness(self.seed if words[0] == "noise" else 0, self.site).source(*words)
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    close_sessions()
 
 
 def _many() -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:

@@ -15,7 +15,8 @@ from common.plan import Plan
 from experiments.simulate import prepare_sites
 from server.identity import act_as_coordinator
 from server.journal import PLAN
-from tests.laws.one_site import OneSite, no_file_beyond, small
+from tests.conftest import small_plan
+from tests.laws.one_site import OneSite, no_file_beyond
 from tests.laws.test_door import SECRET, _message
 
 
@@ -45,7 +46,7 @@ def test_a_line_that_cannot_be_written_is_shown_nowhere_else(
     site: Callable[[Plan], OneSite], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Python's own log prints such a line, its arguments and the error behind it on the process's terminal."""
-    plan = small(aggregation={"secure": False})
+    plan = small_plan(aggregation={"secure": False})
     one = site(plan)
 
     def fail(*_: object) -> None:

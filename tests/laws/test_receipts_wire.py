@@ -1,6 +1,5 @@
 """The receipts in a site's ledger are, one to one, what left it: held against the bodies that a grid carried."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,11 @@ from client.app import app
 from client.ledger.file import LEDGER
 from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.request import Request
-from client.session import close_sessions
 from server.exchange import Question, ask
 from tests.secure import Federation, Wire, broadcast, build, refuse
 from tests.wire import PAID, Passed, Recorder, assert_receipts_are_what_passed
 
+pytestmark = pytest.mark.usefixtures("closed")
 PATIENT = {"unit": "patient", "noise_multiplier": 1.0}
 PLANS: dict[str, dict[str, Any]] = {
     "plain": {"secure": False},
@@ -23,12 +22,6 @@ PLANS: dict[str, dict[str, Any]] = {
     "patients, noise shared": {"privacy": PATIENT | {"noise": "shared", "expected_patients": 300}},
 }
 AGAIN = 3
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    close_sessions()
 
 
 def _grid(federation: Federation, answering: Any = app) -> Recorder:

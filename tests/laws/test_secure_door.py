@@ -25,6 +25,7 @@ from common.secagg.messages import CloseSession
 from server.exchange import Question
 from tests.conftest import small_table
 from tests.secure import NAMES, STEPS, Federation, Wire, broadcast, build, code_of, data_of
+from tests.wire import asked_in_a_sum
 
 SECRET = "patient-Ada-Lovelace-4711"
 PROTOCOL = ("query.cards", "query.crosscheck", "query.unmask", "query.close")
@@ -70,10 +71,7 @@ def test_no_values_leave_without_a_header(kind: str, stage: int, protocol: bytes
 @pytest.fixture
 def asked(federation: Federation) -> dict[str, Message]:
     """kind -> what `south` was asked in one sum."""
-    wire = Wire()
-    with federation.sums(wire) as sums:
-        federation.collect(sums)
-    return {message.metadata.message_type: message for site, message, _ in wire.sent if site == "south"}
+    return asked_in_a_sum(federation, "south")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""For tests of secure sums: a federation on disk, a clock that needs no time, and what each site put in."""
+"""A federation on disk, a clock that needs no time, what each site put into a sum, and a wire to tamper with."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +12,10 @@ from common.secagg import coordinator, report
 from common.secagg.fixedpoint import FixedPoint
 from common.secagg.header import header_of
 from server import exchange
+from server.journal import Journal, RunState
 from tests.secure import Federation, build
 from tests.server.clock import Clock
+from tests.server.rounds import Wire
 
 
 @dataclass
@@ -64,3 +66,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(exchange, "time", clock)
     return clock
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """Between the coordinator and the sites of a simulation."""
+    wire = Wire()
+    monkeypatch.setattr("experiments.simulate.app", wire)
+    return wire
+
+
+@pytest.fixture
+def states(monkeypatch: pytest.MonkeyPatch) -> list[RunState]:
+    """Every state that a run commits: the survey's, then one per round."""
+    states, commit = [], Journal.commit
+
+    def keep(self: Journal, state: RunState) -> None:
+        states.append(state)
+        commit(self, state)
+
+    monkeypatch.setattr(Journal, "commit", keep)
+    return states

@@ -3,7 +3,7 @@
 import pytest
 
 from common.privacy.mechanism import mechanism
-from server.dashboard.privacy import noise_line
+from server.dashboard.privacy import meaning, noise_line
 from server.privacy import privacy_of
 
 SECURE = {"secure": True}
@@ -42,3 +42,26 @@ def test_a_hospitals_epsilon_is_that_of_its_updates(make_plan, rules) -> None:
     assert privacy_of(plan)["epsilon"] == pytest.approx(4.0, abs=5e-3)
     assert privacy_of(plan)["without_noise"] == ["levels", "survey", "evaluation"]
     assert "no overall epsilon" in _line(plan).lower().replace("there is ", "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            {"unit": "patient", "target_epsilon": 4.0},
+            "any one patient: no outcome is more than e^epsilon times, 55 here",
+        ),
+        ({"unit": "patient", "epsilon": 0.5}, "e^epsilon times, 1.6 here,"),
+        ({"unit": "patient", "noise_multiplier": 1.0}, "e^epsilon times as likely"),
+        (
+            {"unit": "hospital", "epsilon": 40.0},
+            "hospital: no outcome is more than e^epsilon times, more than a million here",
+        ),
+    ],
+)
+def test_epsilon_is_explained_where_it_is_named(facts, words: str) -> None:
+    assert words in (meaning({"privacy": facts}) or "")
+
+
+def test_what_is_not_named_is_not_explained() -> None:
+    assert meaning({}) is meaning({"privacy": {"unit": "none"}}) is None

@@ -74,7 +74,21 @@ def test_the_page_says_whom_the_noise_hides_and_why_there_is_no_learning_curve(r
     assert NO_CURVE[mode] in text and text.count("no learning curve") == 1
     assert f"clipped to norm {results[mode]['clip_norm']:g}, under noise" in text
     assert ("score histograms, under noise" in text) == (mode != "hospital")
+    assert "Epsilon bounds what this can tell about any one" in text and "1/2 or 1, in the open" in text
     assert "could study it" not in text  # what is seen of an update is noised, or masked
+
+
+@pytest.mark.parametrize("bound", [0.005, 0.4078])
+def test_the_page_says_where_few_bins_may_have_moved_a_pooled_figure_too(results, bound: float) -> None:
+    tasks = {name: task | {"auroc_histogram": None} for name, task in results["shared"]["tasks"].items()}
+    tasks["death"] = tasks["death"] | {"auroc_histogram": {"auroc": 0.7, "bound": bound, "bins": 4}}
+    text = _seen(results["shared"] | {"tasks": tasks})
+    assert ("from 4 score bins only, which may move it by up to 0.41 more" in text) == (bound > 0.01)
+
+
+def test_counts_under_noise_carry_it(results) -> None:
+    task = results["shared"]["tasks"]["death"]
+    assert f"{task['pooled']['n']:,} \u00b1 {round(task['noise']['n'])}" in _seen(results["shared"])
 
 
 def test_without_noise_the_page_says_so_and_has_its_curves(results, write_sites, tmp_path: Path) -> None:

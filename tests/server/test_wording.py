@@ -13,6 +13,8 @@ from server.dashboard import wording
         (wording.size(1_056_180), "1.1 MB"),
         (wording.amount(2.104, "d"), "2.10 d"),
         (wording.amount(0.01234), "0.0123"),
+        (wording.amount(0.286, like=1.89), "0.29"),
+        (wording.amount(0.286, "d", like=123.0), "0 d"),
         (wording.amount(12345.6, "ml"), "12,346 ml"),
         (wording.at_most(0.00123), "0.0013"),
         (wording.at_most(0.0002), "0.0002"),

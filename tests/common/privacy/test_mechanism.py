@@ -51,7 +51,11 @@ def test_calibration_keeps_the_target_and_less_noise_would_not(
     ):
         assert float(f"{multiplier:.3e}") == multiplier
         assert cost(multiplier) <= kept < cost(_before(multiplier))
-        assert cost(multiplier) > 0.995 * kept
+        # What is left of the target is less than one more step of the fourth digit costs; and that is little: the cost
+        # falls with the multiplier, the slower the larger it is, so a step costs no more than its part of ten below it.
+        step = cost(_before(multiplier)) - cost(multiplier)
+        ten = cost(multiplier - 10 * (multiplier - _before(multiplier))) - cost(multiplier)
+        assert 0.0 <= kept - cost(multiplier) < step <= ten / 10 + 1e-3
     assert _cost(survey, training) <= target
 
 

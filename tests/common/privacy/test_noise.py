@@ -1,6 +1,5 @@
 """Noise against the distributions that it is meant to have, by chi-square on a fixed key."""
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -9,19 +8,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from common.privacy.noise import LARGEST_SIGMA, discrete_gaussian, rounded_gaussian
+from tests.private import seeded
 
 DRAWS = 400_000
-
-
-def seeded(seed: int) -> Callable[[int], bytes]:
-    """A repeatable source of bytes; another seed, or another call, gives others."""
-    state = [0]
-
-    def random(size: int) -> bytes:
-        state[0] += 1
-        return hashlib.shake_256(f"{seed}/{state[0]}".encode()).digest(size)
-
-    return random
 
 
 def _rounded(size: int, sigma: float, seed: int) -> NDArray[np.int64]:

@@ -1,7 +1,5 @@
 """Sums on a grid with whole noise: as wide as accounted for, exact in the last digit, the same on any device."""
 
-import hashlib
-from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
@@ -11,17 +9,13 @@ import torch
 from common.errors import PlanError
 from common.privacy.noisy_sum import NoisySum
 from common.privacy.stream import Stream
+from tests.private import seeded
 
 SIZE = 100_000
 
 
 def _stream(seed: int) -> Stream:
-    return Stream(_seeded(seed))
-
-
-def _seeded(seed: int) -> Callable[[int], bytes]:
-    calls = iter(range(10**9))
-    return lambda size: hashlib.shake_256(f"{seed}/{next(calls)}".encode()).digest(size)
+    return Stream(seeded(seed))
 
 
 @pytest.mark.parametrize("multiplier", [0.5, 1.0, 8.0, 60.0])

@@ -78,7 +78,8 @@ def _found(normaliser: Normaliser) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_with_hardly_any_noise_the_normaliser_is_that_of_the_rows_within_a_bin() -> None:
-    plan = private_plan(noise_multiplier=1e-6)
+    plan = private_plan()
+    plan = plan.model_copy(update={"privacy": plan.privacy.model_copy(update={"noise_multiplier": 1e-6})})
     survey = PrivateSurvey(plan)
     features, labels = _table(np.random.default_rng(3), 5000)
     total = survey.of(features, labels, survey.first_edges())

@@ -1,19 +1,11 @@
 """Who is in a step: each patient by an independent throw, with exactly the probability that is accounted for."""
 
-import hashlib
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from common.privacy.stream import BLOCK, Stream, poisson_sample
-
-
-def seeded(seed: int) -> Callable[[int], bytes]:
-    """A repeatable source of bytes; every call gives others."""
-    calls = iter(range(10**9))
-    return lambda size: hashlib.shake_256(f"{seed}/{next(calls)}".encode()).digest(size)
+from tests.private import seeded
 
 
 def _included(patients: int, probability: float, steps: int, seed: int = 0) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""What a hospital changes, or spends, while its site runs holds from the next request on."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from client import brake, door, gate
+from client.policy.policy import POLICY_FILE
+from client.session import close_sessions
+from common.privacy.accounting import epsilon
+from common.privacy.events import Spent, event_from_json
+from tests.conftest import small_plan, small_table
+from tests.laws.one_site import PROTOCOL, VALUES, OneSite, per_patient
+
+
+def test_paused_site_answers_nothing_until_it_is_resumed(site: Any, touched: list[str]) -> None:
+    plan = small_plan()
+    one = site(plan)
+    assert one.ask(plan, "train").has_content()
+    touched.clear()
+    brake.pause(one.config)
+    for _ in range(2):
+        for kind in (*VALUES, *PROTOCOL):
+            one.assert_refused(one.ask(plan, kind, 2), "paused")
+        close_sessions()  # a restart changes nothing
+    assert touched == []
+    brake.resume(one.config)
+    assert one.ask(plan, "train", 2).has_content()
+
+
+def test_policy_edited_during_a_run_stops_it_until_the_site_is_started_again(site: Any, touched: list[str]) -> None:
+    plan = small_plan()
+    one = site(plan)
+    assert one.ask(plan, "train").has_content()
+    policy = one.folder / POLICY_FILE
+    policy.write_text(policy.read_text() + "\n# looser from tomorrow on\n")
+    touched.clear()
+    for kind in VALUES:
+        one.assert_refused(one.ask(plan, kind, 2), "policy_changed")
+    policy.rename(policy.with_suffix(".old"))
+    one.assert_refused(one.ask(plan, "train", 2), "policy_changed")
+    assert touched == []
+    policy.with_suffix(".old").rename(policy)
+    close_sessions()
+    assert one.ask(plan, "train", 2).has_content()
+
+
+def _object(one: OneSite, named: Path, *patients: str) -> None:
+    """These patients object, in a file of their hospital."""
+    named.write_text("\n".join(patients))
+    path = one.folder / "site.toml"
+    content = tomllib.loads(path.read_text())
+    content["data"]["exclude_patients"] = str(named)
+    path.write_text(tomli_w.dumps(content))
+
+
+@pytest.mark.parametrize("change", ["one more", "removed", "the same size and time"])
+def test_patients_who_object_during_a_run_stop_it_until_the_site_is_started_again(
+    change: str, site: Any, touched: list[str], tmp_path: Path
+) -> None:
+    plan, named = small_plan(), tmp_path / "objections.txt"
+    first, second = sorted(set(small_table(0)[plan.data.patient].astype(str)))[:2]
+    one = site(plan)
+    _object(one, named, first)
+    assert one.ask(plan, "train").has_content()
+    before, fingerprint = named.stat(), one.records("entry")[0]["dataset"]
+    touched.clear()
+    if change == "removed":
+        named.unlink()
+    else:
+        named.write_text(f"{first}\n{second}" if change == "one more" else second)
+        os.utime(named, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for kind in (*VALUES, *PROTOCOL):
+        one.assert_refused(one.ask(plan, kind, 2), "settings_changed")
+    assert touched == []
+    named.write_text(f"{first}\n{second}")
+    close_sessions()
+    assert one.ask(plan, "train", 2).has_content()
+    assert one.records("entry")[-1]["dataset"] != fingerprint
+
+
+def test_a_site_whose_list_stays_as_it_is_goes_on(site: Any, tmp_path: Path) -> None:
+    plan, named = small_plan(), tmp_path / "objections.txt"
+    one = site(plan)
+    _object(one, named, "nobody")
+    assert one.ask(plan, "train").has_content()
+    named.write_text(named.read_text())
+    assert one.ask(plan, "train", 2).has_content()
+
+
+@pytest.mark.parametrize("limit", ["budget", "rounds"])
+def test_what_another_process_spent_during_the_work_is_not_spent_again(
+    limit: str, site: Any, touched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was room before the work; when the release is to be paid, there is none."""
+    plan = per_patient(training={"rounds": 1})
+    one = site(plan)
+    assert one.ask(plan, "train", 1).has_content()
+    (entry,) = one.records("entry")
+    cost = epsilon([Spent(event_from_json(entry["spent"]["event"]), "", "")], delta=1e-5) * 1.001
+    small = {"budget": {"epsilon_per_study": cost, "epsilon_per_year": cost}}
+    one.allow(**(small if limit == "budget" else {"limits": {"max_rounds": 1}}))
+    monkeypatch.setattr(gate, "afford", lambda session, wanted: None)
+    touched.clear()
+    refusal = "budget_exceeded" if limit == "budget" else "too_many_rounds"
+    one.assert_refused(one.ask(plan, "train", 1, shift=0.1), refusal)
+    assert "train" in touched and one.records("entry") == [entry]
+
+
+def test_refusals_without_end_do_not_fill_the_sites_log(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "MOST_A_DAY", 3)
+    plan = small_plan()
+    one = site(plan)
+    brake.pause(one.config)
+    for number in range(8):
+        one.ask(plan, "train", number)
+    brake.resume(one.config)
+    one.assert_refused(one.ask(small_plan(training={"rounds": 4}), "train"), "plan_not_approved")
+    lines = [line for line in one.log.splitlines() if " refused " in line]
+    assert [": paused: " in line for line in lines] == [True, True, True, False]
+    assert lines[2].endswith(" No more of this code are written today.")
