@@ -10,11 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import settings
 
 from common.plan import Plan, plan_from_dict
 
 logging.getLogger("flwr").setLevel(logging.WARNING)
 torch.set_num_threads(1)
+# How long an example takes says nothing of the code on a machine that others work on too.
+settings.register_profile("consilium", deadline=None)
+settings.load_profile("consilium")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ def _of(event: Event, rows: str = "train", split: str = "a") -> Spent:
 
 @given(st.lists(spent, max_size=6), spent)
 def test_a_further_release_never_lowers_the_cost(listed: list[Spent], more: Spent) -> None:
-    assert epsilon([*listed, more], delta=DELTA) >= epsilon(listed, delta=DELTA) - 1e-9
+    """But for the grid's 1e-3: the longer account may have a finer one."""
+    assert epsilon([*listed, more], delta=DELTA) >= epsilon(listed, delta=DELTA) - 1e-3
 
 
 @given(
