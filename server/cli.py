@@ -1,4 +1,4 @@
-"""`consilium plan …` and `consilium server …`: what a coordinator does before a run."""
+"""`consilium plan …` and `consilium server …`: all that a coordinator does, in the order in which it comes up."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from server import roster_cli
+from server import drive_cli, network_cli, roster_cli
 
 plan_app = typer.Typer(help="Look at a plan.", no_args_is_help=True)
 server_app = typer.Typer(help="Work of the coordinator.", no_args_is_help=True)
+server_app.command("init")(network_cli.init)
+server_app.command("enrol")(network_cli.enrol)
+server_app.command("collect")(network_cli.collect)
+server_app.command("doctor")(network_cli.doctor)
+server_app.command("serve")(drive_cli.serve)
+server_app.command("run")(drive_cli.run)
+server_app.command("status")(drive_cli.status)
+server_app.command("stop")(drive_cli.stop)
+server_app.command("renew")(network_cli.renew)
 server_app.command("roster")(roster_cli.propose)
-server_app.command("collect")(roster_cli.collect)
 
 
 @plan_app.callback()
