@@ -1,48 +1,37 @@
 """`consilium predict` and `consilium site …`: what a hospital does with its own data and the shared model."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from client import network_cli
 from client.approval import cli as approval_cli
+from client.assessment import cli as assessment_cli
 from client.at_rest import cli as at_rest_cli
 from client.ledger import cli as ledger_cli
 from client.secure import cli as enrol_cli
 
 site_app = typer.Typer(help="Work at one hospital.", no_args_is_help=True)
 site_app.command("init")(enrol_cli.init)
+site_app.command("join")(network_cli.join)
 site_app.command("sign")(enrol_cli.sign)
 site_app.command("accept")(enrol_cli.accept)
 site_app.command("roster")(enrol_cli.show)
 site_app.command("review")(approval_cli.review)
 site_app.command("approve")(approval_cli.approve)
+site_app.command("check")(network_cli.check)
+site_app.command("start")(network_cli.start)
+site_app.command("status")(network_cli.status)
+site_app.command("stop")(network_cli.stop)
+site_app.command("leave")(network_cli.leave)
 site_app.command("pause")(approval_cli.pause)
 site_app.command("resume")(approval_cli.resume)
 site_app.command("ledger")(ledger_cli.ledger)
 site_app.add_typer(ledger_cli.receipts_app, name="receipts")
 site_app.command("model")(at_rest_cli.model)
-
-
-@site_app.command("check")
-def check(
-    site: Annotated[Path, typer.Argument(help="A site.toml, its folder, or a bare table.")],
-    plan: Annotated[Path, typer.Option("--plan", help="The federation.toml.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
-    """Hold a site's tables against the plan's data contract; nothing leaves this machine."""
-    from client.config import load_site
-    from client.data.show import print_report
-    from client.data.table import load_table
-    from common.files import read_plan
-
-    report = load_table(load_site(site), read_plan(plan)).report
-    if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=1))
-    else:
-        print_report(report, Console())
+site_app.command("assessment")(assessment_cli.assessment)
 
 
 def predict(

@@ -17,7 +17,7 @@ from common.files import exists
 from common.plan.base import Section
 from common.plan.load import first_problem
 
-SITE_FILE = "site.toml"
+SITE_FILE, PLAN_FILE = "site.toml", "plan.json"
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _PATHS = ("keys", "folder", "plan", "policy")
 
@@ -31,7 +31,10 @@ class SiteRules(Section):
     )
     keys: FileName = Field(default="keys", description="Folder with this site's keys.")
     policy: FileName = Field(default=POLICY_FILE, description="This hospital's own rules (docs/policy.md).")
-    plan: FileName | None = Field(default=None, description="The federation.toml that this site has approved.")
+    plan: FileName | None = Field(
+        default=None,
+        description=f"The plan that this site has approved; where not set, a {PLAN_FILE} beside site.toml.",
+    )
     folder: FileName = Field(
         default=".", description="Folder for this site's own state; '.' is the folder that holds site.toml."
     )
@@ -97,7 +100,10 @@ class SiteConfig(Section):
 
     @property
     def plan(self) -> Path | None:
-        return None if self.site.plan is None else self._resolve(self.site.plan)
+        if self.site.plan is not None:
+            return self._resolve(self.site.plan)
+        beside = self._resolve(PLAN_FILE)
+        return beside if not self.bare and exists(beside) else None
 
     def _resolve(self, name: str) -> Path:
         return self._source.parent / name

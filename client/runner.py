@@ -3,19 +3,22 @@
     python -m client.runner --app FOLDER -- --superlink HOST:PORT --auth-supernode-private-key FILE ...
 
 A stock SuperNode starts a Python process for every message and imports the code that the coordinator sent. Started with
-`--isolation process` it waits for a process that claims its tasks instead: this one. Both live and end together.
+`--isolation process` it waits for a process that claims its tasks instead: this one. Both live and end together here;
+client/network/worker.py starts the SuperNode again.
 """
 
 import argparse
 import hashlib
 import logging
+import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -39,6 +42,7 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 
 from client.app import app
 from client.door import answer
+from client.network.parent import ends_with_me
 from client.own_log import story
 from client.release import Release
 from client.request import Request
@@ -46,9 +50,10 @@ from client.session import Session
 from client.start import check_start, site_of
 from common.errors import ConsiliumError, Refusal
 
-POLL_S, MESSAGE_S, STOP_S = 0.1, 10.0, 10.0
+POLL_S, MESSAGE_S, STOP_S, NOTICE_S = 0.1, 10.0, 10.0, 5.0
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _log = logging.getLogger("consilium.runner")
+_lost = threading.Event()
 
 # A task may be claimed before its parts have arrived; Flower then waits a whole second before it looks again.
 pull_and_inflate_object_from_tree.__kwdefaults__["initial_backoff"] = 0.02
@@ -118,28 +123,72 @@ def approved_hash(app_folder: Path) -> str:
 
 def run(app_folder: Path, supernode_arguments: list[str]) -> int:
     """Start a SuperNode and serve it until it ends; returns its exit status. SIGTERM and SIGINT end both."""
-    secret = secrets.token_urlsafe(32).encode()
+    prepare()
+    return serve(approved_hash(app_folder), supernode_arguments)
+
+
+def prepare() -> None:
+    """Once in a process: SIGTERM ends it in order, and sums have one order of their terms."""
     signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.NamedTemporaryFile(prefix="runner-") as file:  # mode 0600
-        file.write(secret)
-        file.flush()
-        own = ["--isolation", "process", "--superexec-auth-secret-file", file.name, "--host", "127.0.0.1"]
-        command = [sys.executable, "-m", "client.supernode", *own, "--port", str(port)]
-        supernode = subprocess.Popen([*command, *supernode_arguments])
-        runner = Runner(f"127.0.0.1:{port}", secret=secret, approved=approved_hash(app_folder))
+
+
+def serve(approved: str, supernode_arguments: Sequence[str], *, files: Sequence[int] = ()) -> int:
+    """Start a SuperNode, serve it until it ends, and give its exit status; it never outlives this call.
+
+    files: descriptors that it inherits, each of which its arguments may name as `/proc/self/fd/N`.
+    Where it ends in the middle of a task this process ends too: nobody would take the answer.
+    """
+    secret, port = secrets.token_urlsafe(32).encode(), _free_port()
+    descriptor = in_memory("runner-secret", secret)
+    try:
+        own = ["--isolation", "process", "--superexec-auth-secret-file", f"/proc/self/fd/{descriptor}"]
+        where = ["--host", "127.0.0.1", "--port", str(port)]
+        supernode = subprocess.Popen(
+            [sys.executable, "-m", "client.supernode", *own, *where, *supernode_arguments],
+            pass_fds=(descriptor, *files),
+            preexec_fn=ends_with_me(),
+        )
+        noticed = threading.Event()
+        threading.Thread(target=_end_if_stuck, args=(supernode, noticed), daemon=True).start()
         try:
+            runner = Runner(f"127.0.0.1:{port}", secret=secret, approved=approved)
             while supernode.poll() is None:
                 if not runner.serve_one():
                     _wait(supernode, POLL_S)
         finally:
+            noticed.set()
             supernode.terminate()
             if not _wait(supernode, STOP_S):
                 supernode.kill()
-    return supernode.wait()
+        return supernode.wait()
+    finally:
+        os.close(descriptor)
+
+
+def in_memory(name: str, content: bytes) -> int:
+    """A descriptor of a file that is in no folder and on no disk: for a secret that a program reads from a file."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.fchmod(descriptor, 0o600)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    return descriptor
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _end_if_stuck(supernode: subprocess.Popen[bytes], noticed: threading.Event) -> None:
+    """A task whose SuperNode is gone would be offered to nobody for ever: Flower tries again without an end."""
+    supernode.wait()
+    if not noticed.wait(NOTICE_S):
+        _log.error("the SuperNode ended in the middle of a task.")
+        print("The SuperNode ended in the middle of a task; the runner ends too.", file=sys.stderr)
+        _lost.set()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def _refuse(session: Session, request: Request) -> Release:
@@ -155,7 +204,7 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(0)
+    sys.exit(1 if _lost.is_set() else 0)
 
 
 def main() -> int:

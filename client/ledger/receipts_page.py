@@ -48,7 +48,7 @@ def receipts_html(site: str, bodies: Sequence[Body], state: str) -> str:
     title = f"Receipts of {site}"
     return page(
         title,
-        paragraph(_summary(bodies)),
+        paragraph(summary(bodies)),
         paragraph(state, "state"),
         paragraph(_ABOUT),
         paragraph(_CHECK),
@@ -59,14 +59,15 @@ def receipts_html(site: str, bodies: Sequence[Body], state: str) -> str:
 
 def receipts_markdown(site: str, bodies: Sequence[Body], state: str) -> str:
     """The same as Markdown."""
-    lines = [f"# Receipts of {site}", "", _summary(bodies), "", state, "", _ABOUT, "", _CHECK, ""]
+    lines = [f"# Receipts of {site}", "", summary(bodies), "", state, "", _ABOUT, "", _CHECK, ""]
     lines += [*(f"- {kind}: {words}" for kind, words in _kinds(bodies)), ""]
     lines += ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in _rows(bodies)]
     return "\n".join(lines) + "\n"
 
 
-def _summary(bodies: Sequence[Body]) -> str:
+def summary(bodies: Sequence[Body]) -> str:
+    """What left, in one sentence."""
     left = [body for body in bodies if not body["code"]]
     if not left:
         return f"Nothing has left; refused requests: {refused(bodies)}."

@@ -25,9 +25,11 @@ def init(
     out: Annotated[Path | None, typer.Option("--out", help="Where to write the card (NAME.card.json).")] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Make a key that is to replace the present one.")] = False,
 ) -> None:
-    """Make this site's key and write its card for the coordinator, and a policy to complete; what exists is kept."""
+    """Make this site's keys, a request for the coordinator, and a policy to complete; what exists is kept."""
     import os
 
+    from client.network.keys import make_network_keys, node_fingerprint
+    from client.network.request import write_request
     from client.policy.policy import write_template
     from client.secure import keys
     from common.files import check_target, exists, write_atomic
@@ -43,14 +45,17 @@ def init(
         keys.make_keys(config, os.urandom)
     if keys.protect_keys(config, os.urandom):
         _print(f"The key in {config.keys} was not encrypted and is now; --renew replaces it, if others may have it.")
+    make_network_keys(config)
     card = keys.enrol_card(config)
     write_atomic(target, to_json(card))
+    request = write_request(config)
     if write_template(config.policy):
         _print(f"{config.policy}: this hospital's own rules; complete it before anything else (docs/policy.md).")
     _print(
-        f"The private key is in {config.keys} and never leaves this machine.",
-        f"{target}: for the coordinator. It holds the public key only.",
-        f"Fingerprint of {config.name}, to be compared over the telephone:",
+        f"The private keys are in {config.keys} and {request.parent / 'network'} and never leave this machine.",
+        f"{request}: for the coordinator. It holds public keys only, as {target} does, which a roster by hand needs.",
+        f"Fingerprints of {config.name}, to be compared over the telephone:",
+        f"  node key {node_fingerprint(config)}",
         f"  {card_fingerprint(config.name, card.card.verify_key)}",
     )
 

@@ -1,0 +1,174 @@
+"""Keeps one hospital connected: starts its worker, and again when it ends, and leaves nothing behind when it stops.
+
+    python -m client.network.supervisor STATE -- COMMAND ...          (`consilium site start` becomes this process)
+
+It imports nothing but Python's own library: it is to live for months beside a worker that holds PyTorch. One for each
+STATE folder. SIGTERM and SIGINT end the worker in order, so that the coordinator hears of it; after STOP_S seconds all
+of it is killed. If this process is killed itself, the kernel ends the worker, whose end is that of the SuperNode.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from client.network.parent import adopt_orphans, ends_with_me
+
+LOCK, STATUS = "supervisor.lock", "status.json"
+FIRST_S, MOST_S, STEADY_S, STOP_S, POLL_S, LOCK_S = 1.0, 60.0, 60.0, 25.0, 0.1, 1.0
+NOT_READY = 78
+ENVIRONMENT = {  # Flower: no call to telemetry, update or package hosts
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+
+class Supervisor:
+    """state: folder for the lock and the status. command: the worker's. HEARD is blocked: signals are waited for."""
+
+    def __init__(self, state: Path, command: list[str]) -> None:
+        self._state, self._restarts, self._last_end, self._stopping = state, 0, "", False
+        own = [f"{name}={value}" for name, value in (ENVIRONMENT | {"FLWR_HOME": str(state / "flwr")}).items()]
+        self._command = ["env", *own, *command]
+        self._since = _now()
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT: 0. NOT_READY where the first start shows that a person has to mend something."""
+        wait_s = FIRST_S
+        while not self._stopping:
+            began = time.monotonic()
+            status = self._once()
+            if self._stopping:
+                break
+            steady = time.monotonic() - began >= STEADY_S
+            if status == NOT_READY and not self._restarts and not steady:
+                self._say("stopped", "it does not start; the reason stands above")
+                return NOT_READY
+            self._restarts += 1
+            wait_s = FIRST_S if steady else wait_s
+            self._last_end = f"{_now()}: {_ended(status)}"
+            self._say("waiting", f"the worker {_ended(status)}; it is started again in {wait_s:g} s")
+            self._hear(wait_s)
+            wait_s = min(MOST_S, 2 * wait_s)
+        self._say("stopped", "asked to stop")
+        return 0
+
+    def _once(self) -> int:
+        """Run the worker until it ends or a stop is asked for; nothing that it started is left after that."""
+        worker = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=ends_with_me()
+        )
+        self._say("running", f"the worker is process {worker.pid}", worker=worker.pid)
+        while worker.poll() is None and not self._stopping:
+            self._hear(None)
+        if self._stopping:
+            self._say("stopping", "asked to stop", worker=worker.pid)
+            worker.terminate()  # it ends its SuperNode in order; a second signal to that one would cut it short
+        deadline = time.monotonic() + STOP_S
+        while (worker.poll() is None or _alive(worker.pid)) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        while worker.poll() is None or _alive(worker.pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            time.sleep(POLL_S)
+        return worker.returncode
+
+    def _hear(self, timeout_s: float | None) -> None:
+        """Wait for a signal: until the worker ends or a stop is asked for; with a time, for the stop only."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            heard = signal.sigwaitinfo(HEARD) if left_s is None else signal.sigtimedwait(HEARD, left_s)
+            if heard is not None and heard.si_signo != signal.SIGCHLD:
+                self._stopping = True
+            if self._stopping or heard is None or deadline is None:
+                return
+
+    def _say(self, what: str, words: str, *, worker: int | None = None) -> None:
+        print(f"{_now()} {what}: {words}", flush=True)
+        content = {
+            "state": what,
+            "since": self._since,
+            "changed": _now(),
+            "supervisor": os.getpid(),
+            "worker": worker,
+            "restarts": self._restarts,
+            "last_end": self._last_end,
+        }
+        try:
+            partial = self._state / f".{STATUS}.partial"
+            partial.write_text(json.dumps(content) + "\n")
+            partial.replace(self._state / STATUS)
+        except OSError as error:  # a full disk must not end the connection
+            print(f"{self._state / STATUS}: cannot be written: {error.strerror or error}.", file=sys.stderr, flush=True)
+
+
+def _alive(group: int) -> bool:
+    """Whether a process of `group` runs; those that have ended are reaped, orphans too."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _ended(status: int) -> str:
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def lock(state: Path) -> int:
+    """The lock of `state`, as long as the descriptor is open. Raises BlockingIOError where another process has it."""
+    descriptor = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise
+            time.sleep(POLL_S)  # `consilium site status` holds it for an instant
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def main() -> int:
+    state, separator, *command = sys.argv[1:]
+    if separator != "--" or not command:
+        print("usage: python -m client.network.supervisor STATE -- COMMAND ...", file=sys.stderr)
+        return 2
+    try:
+        held = lock(Path(state))
+    except BlockingIOError:
+        print(f"{state}: this hospital is running already; `consilium site status` says how it is.", file=sys.stderr)
+        return 1
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    adopt_orphans()
+    try:
+        return Supervisor(Path(state), command).run()
+    finally:
+        os.close(held)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
