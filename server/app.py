@@ -2,22 +2,31 @@
 
 import logging
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import Context, UserConfig
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from rich.console import Console
 
-from common.errors import ConsiliumError, PlanError
-from common.files import read_plan
+from common.errors import ConsiliumError, PlanError, SumAborted, TooFewSites
+from common.files import read_plan, write_atomic
+from common.plan import Plan
 from server.journal import Journal
 from server.roster import load_coordinator_key, read_roster
 from server.run import run
 from server.secure_state import CoordinatorKeys
 from server.terminal import Progress, result_table
 
+CRASH = "crash.log"
+
 app = ServerApp()
+
+# An answer is announced before its parts have arrived; Flower then waits a whole second before it looks again.
+pull_objects.__kwdefaults__["initial_backoff"] = 0.02
 
 
 @app.main()
@@ -36,14 +45,32 @@ def main(grid: Grid, context: Context) -> None:
         plan = read_plan(Path(str(config["plan"])))
         with Progress(console) as progress:
             journal = Journal(Path(str(config["out"])), plan, resume=bool(config["resume"]), listeners=(progress,))
-            wanted = max(_expected(config), plan.aggregation.min_sites)
-            keys = _keys(config) if plan.aggregation.secure else None
-            result = run(plan, grid, journal, wanted_sites=wanted, wait_s=float(config["wait-s"]), keys=keys)
+            result = _run(plan, grid, journal, config)
     except ConsiliumError:
         # Flower logs what is raised here; the sentence is what a person needs, not this process's stack.
         sys.tracebacklimit = 0
         raise
     console.print(result_table(result))
+
+
+def _run(plan: Plan, grid: Grid, journal: Journal, config: UserConfig) -> dict[str, Any]:
+    """The result. Why a run stops is written into its journal as well, where `consilium server run` reads it."""
+    rules = plan.aggregation
+    wanted = max(_expected(config), rules.min_sites)
+    begin_with = None if config.get("sites", "") else rules.least_sites
+    wait_s = float(config["wait-s"])
+    journal.event("waiting", wanted=wanted, wait_s=wait_s)
+    try:
+        keys = _keys(config) if rules.secure else None
+        return run(plan, grid, journal, wanted_sites=wanted, wait_s=wait_s, keys=keys, begin_with=begin_with)
+    except ConsiliumError as error:
+        journal.event("stopped", reason=str(error), resumable=isinstance(error, TooFewSites | SumAborted))
+        raise
+    except Exception as error:
+        log = journal.folder / CRASH
+        write_atomic(log, traceback.format_exc().encode())
+        journal.event("stopped", reason=f"the coordinator's app failed, {type(error).__name__}: {log}.", resumable=True)
+        raise
 
 
 def _keys(config: UserConfig) -> CoordinatorKeys:

@@ -62,24 +62,37 @@ def shared_by(
     return tuple(blocks.tolist()), tuple(codes[both].tolist())
 
 
-def wait_for_nodes(grid: Grid, *, wanted: int, timeout_s: float) -> list[int]:
-    """Node identifiers once `wanted` are connected; raises TooFewSites after `timeout_s` seconds."""
+def wait_for_nodes(grid: Grid, *, wanted: int, timeout_s: float, least: int | None = None) -> list[int]:
+    """Node identifiers once `wanted` are connected, or after `timeout_s` seconds if at least `least` of them are.
+
+    least: `wanted`, if it is not given. Raises TooFewSites.
+    """
     deadline = time.monotonic() + timeout_s
     while len(nodes := sorted(grid.get_node_ids())) < wanted:
         if time.monotonic() >= deadline:
+            if least is not None and len(nodes) >= least:
+                break
             raise TooFewSites(f"{len(nodes)} of {wanted} sites were connected after {timeout_s:g} s.")
         time.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
     return nodes
 
 
 def enrol(
-    grid: Grid, layout: Layout, *, wanted: int, wait_s: float, timeout_s: float, protocol: bytes = b""
+    grid: Grid,
+    layout: Layout,
+    *,
+    wanted: int,
+    wait_s: float,
+    timeout_s: float,
+    least: int | None = None,
+    protocol: bytes = b"",
 ) -> tuple[Cohort, dict[str, str]]:
     """Ask every connected node what it can train. Returns the cohort, and the code of each node that declined.
 
+    wanted, least, wait_s: nodes to wait for, as in `wait_for_nodes`.
     protocol: OpenSession of a plan with secure sums; the sites' cards are then in the cohort, not yet checked.
     """
-    nodes = wait_for_nodes(grid, wanted=wanted, timeout_s=wait_s)
+    nodes = wait_for_nodes(grid, wanted=wanted, timeout_s=wait_s, least=least)
     question = Question("query.declare", layout.plan.hash, protocol=protocol)
     answers = ask(grid, nodes, question, timeout_s=timeout_s)
     names: dict[int, str] = {}

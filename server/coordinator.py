@@ -1,25 +1,25 @@
 """The coordinator: enrol, survey, rounds, evaluation, finish, with the journal after every step that must survive."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flwr.serverapp import Grid
 
 from common.errors import RunError
-from common.model import Layout
 from common.plan import Plan
 from common.privacy.hospital import doubtful, hopeless
-from server.cohort import Cohort, enrol
+from server.cohort import Cohort
+from server.enrolment import Enrolment
 from server.journal import Journal, RunState
 from server.phases.context import Run
 from server.phases.evaluation import evaluate, finish
 from server.phases.rounds import train_round
 from server.phases.survey import survey
-from server.secure_session import Opening, close_session
+from server.secure_session import close_session
 from server.secure_state import CoordinatorKeys
 from server.secure_sum import SecureSum
 from server.strategy import ServerStep
-from server.sums import PlainSum, Summation
+from server.sums import Summation
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Coordinator:
     """Runs one plan over one grid. `journal` is where it continues from, and where it leaves every round.
 
     wanted_sites: sites to wait for before the start, at most `wait_s` seconds. keys: for a plan with secure sums.
+    begin_with: as many are enough after that wait, and the others join before a later round; None: all are needed, and
+    nobody joins.
     """
 
     plan: Plan
@@ -35,61 +37,42 @@ class Coordinator:
     wanted_sites: int
     wait_s: float = 120.0
     keys: CoordinatorKeys | None = None
+    begin_with: int | None = None
 
     def run(self) -> RunState:
         """All phases; returns the final state, whose facts hold what the result file needs."""
         started = time.monotonic()
-        cohort, sums = self._enrol()
-        run = Run(self.plan, cohort, sums, self.journal)
+        enrolment = Enrolment(
+            self.plan, self.grid, self.journal, self.wanted_sites, self.wait_s, self.begin_with, self.keys
+        )
         state = self.journal.last()
+        cohort, sums = self._enrol(enrolment, state)
+        run = Run(self.plan, cohort, sums, self.journal)
         if state is None:
             state = survey(run)
             self.journal.commit(state)
         else:
-            self._check_same_sites(cohort, state)
             self.journal.event("resumed", round=state.round)
         before = state.facts.get("seconds", 0.0)
         step = ServerStep(self.plan.aggregation)
         step.restore(state.arrays)
         while state.round < self.plan.training.rounds:
+            if self.begin_with is not None and enrolment.returned(run.cohort):
+                run = self._with_returned(run, enrolment, state)
             state = train_round(run, state, step)
             state.facts["seconds"] = before + time.monotonic() - started
             self.journal.commit(state)
         edges = evaluate(run, state)
         finish(run, state, self.grid, edges)
-        if isinstance(sums, SecureSum):
-            close_session(sums.state, self.grid, cohort, self.plan)
+        if isinstance(run.sums, SecureSum):
+            close_session(run.sums.state, self.grid, run.cohort, self.plan)
         state.facts["seconds"] = before + time.monotonic() - started
         self.journal.event("finished", seconds=state.facts["seconds"])
         return state
 
-    def _check_same_sites(self, cohort: Cohort, state: RunState) -> None:
-        """A run goes on with the sites that were surveyed; one may be missing, none may be new."""
-        surveyed = set(state.facts["sites"])
-        if new := sorted(set(cohort.levels) - surveyed):
-            began, names = ", ".join(sorted(surveyed)), ", ".join(new)
-            raise RunError(f"{self.journal.folder}: this run began with {began}; {names} cannot join when it resumes.")
-        for site in sorted(surveyed - set(cohort.levels)):
-            self.journal.event("site_failed", site=site, round=state.round, code="absent_when_resumed")
-
-    def _enrol(self) -> tuple[Cohort, Summation]:
-        rules = self.plan.aggregation
-        sums: Summation
-        if rules.secure:
-            if self.keys is None:
-                raise RunError(
-                    "the plan asks for secure sums: the coordinator needs its key and a signed roster "
-                    "(run config 'key' and 'roster'; `consilium server roster` makes both)."
-                )
-            opening = Opening(self.plan, self.grid, self.journal, self.keys, self.wanted_sites, self.wait_s)
-            cohort, failed, state = opening.open()
-            sums = SecureSum(self.plan, self.grid, cohort, self.journal, state)
-        else:
-            timeout_s = rules.round_timeout_s
-            cohort, failed = enrol(
-                self.grid, Layout(self.plan), wanted=self.wanted_sites, wait_s=self.wait_s, timeout_s=timeout_s
-            )
-            sums = PlainSum(self.grid, cohort, timeout_s)
+    def _enrol(self, enrolment: Enrolment, state: RunState | None) -> tuple[Cohort, Summation]:
+        """Those who take part from here on. state: where a run that resumes goes on from."""
+        cohort, sums, failed = enrolment.open()
         self.journal.event(
             "run_started",
             federation=self.plan.federation.name,
@@ -97,14 +80,49 @@ class Coordinator:
             rounds=self.plan.training.rounds,
             tasks=[task.name for task in self.plan.tasks],
             plan_hash=self.plan.hash,
-            secure=rules.secure,
+            secure=self.plan.aggregation.secure,
         )
         for site, code in failed.items():
             self.journal.event("site_failed", site=site, round=0, code=code)
-        if len(cohort.names) < rules.least_sites:
-            reasons = ", ".join(f"{site}: {code}" for site, code in failed.items()) or "no other answered"
-            raise RunError(f"{len(cohort.names)} site(s) enrolled, the plan asks for {rules.least_sites} ({reasons}).")
+        if state is not None:
+            cohort, sums = self._known(cohort, sums, enrolment, state)
+        enrolment.check_enough(cohort, failed)
         self._check_noise(len(cohort.names))
+        return cohort, sums
+
+    def _with_returned(self, run: Run, enrolment: Enrolment, state: RunState) -> Run:
+        """The run with the sites that are there now: some have come back, or join."""
+        cohort, sums, failed = enrolment.reopen()
+        for site, code in failed.items():
+            self.journal.event("site_failed", site=site, round=state.round + 1, code=code)
+        cohort, sums = self._known(cohort, sums, enrolment, state)
+        enrolment.check_enough(cohort, failed)
+        for site in sorted(set(cohort.levels) - set(run.cohort.levels)):
+            self.journal.event("site_back", site=site, round=state.round + 1)
+        return replace(run, cohort=cohort, sums=sums)
+
+    def _known(
+        self, cohort: Cohort, sums: Summation, enrolment: Enrolment, state: RunState
+    ) -> tuple[Cohort, Summation]:
+        """The sites that may go on with a run: those that were surveyed, and others where they may join.
+
+        Nobody joins after the last round: the test rows are counted over one set of sites.
+        """
+        began = set(state.facts["sites"])
+        new = sorted(set(cohort.levels) - began)
+        if new and self.begin_with is None:
+            first, names = ", ".join(sorted(began)), ", ".join(new)
+            raise RunError(f"{self.journal.folder}: this run began with {first}; {names} cannot join when it resumes.")
+        if new and state.round < self.plan.training.rounds:
+            for site in new:
+                self.journal.event("site_joined", site=site, round=state.round + 1)
+            state.facts["sites"] = sorted(began | set(new))
+        elif new:
+            for site in new:
+                self.journal.event("site_failed", site=site, round=state.round, code="came_after_the_last_round")
+            cohort, sums = enrolment.only(began, cohort, sums)
+        for site in sorted(began - set(cohort.levels)):
+            self.journal.event("site_failed", site=site, round=state.round, code="absent_when_resumed")
         return cohort, sums
 
     def _check_noise(self, sites: int) -> None:

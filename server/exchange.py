@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
 _MOMENT_S = 2.0
+LATE = "no_answer_in_time"
+_FLOWERS = {5: "not_connected"}
+"""What Flower's own errors are called: the node has not been heard of for a minute."""
+_CLOCKS_S = 300.0
+"""How far a site's clock may be off before Flower refuses its signatures: an answer must not look late for that."""
 _ABOUT = re.compile(r" Site: ([a-z0-9][a-z0-9_-]{0,63})\Z")
 
 
@@ -30,7 +35,8 @@ class Question:
     vector: NDArray[np.float32] | None = None
     protocol: bytes = b""
 
-    def to(self, node: int) -> Message:
+    def to(self, node: int, *, timeout_s: float = 600.0) -> Message:
+        """The message for `node`; one that was away finds no question that nobody waits for any more."""
         header: dict[str, str | int | bytes]
         header = {"plan_hash": self.plan_hash, "round": self.round, "stage": self.stage}
         if self.protocol and self.vector is not None:
@@ -41,7 +47,7 @@ class Question:
         elif self.protocol:
             message = Array("uint8", (len(self.protocol),), "bytes", self.protocol)
             content["arrays"] = ArrayRecord({"protocol": message})
-        return Message(content, node, self.kind, group_id=str(self.round))
+        return Message(content, node, self.kind, group_id=str(self.round), ttl=timeout_s + _CLOCKS_S)
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def ask_each(grid: Grid, questions: Mapping[int, Question], *, timeout_s: float,
     Flower's own `send_and_receive` polls every three seconds; this one starts at 20 ms.
     """
     asked = list(questions)
-    identifiers = list(grid.push_messages([questions[node].to(node) for node in asked]))
+    identifiers = list(grid.push_messages([questions[node].to(node, timeout_s=timeout_s) for node in asked]))
     waiting = {identifier: node for identifier, node in zip(identifiers, asked, strict=True) if identifier}
     contents: dict[int, RecordDict] = {}
     failed = dict.fromkeys(set(asked) - set(waiting.values()), "not_delivered")
@@ -95,7 +101,7 @@ def ask_each(grid: Grid, questions: Mapping[int, Question], *, timeout_s: float,
             now = time.monotonic()
             deadline = min(deadline, now + _MOMENT_S + (now - started))
         if time.monotonic() >= deadline:
-            failed |= dict.fromkeys(waiting.values(), "no_answer_in_time")
+            failed |= dict.fromkeys(waiting.values(), LATE)
             break
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, _LONGEST_POLL_S)
@@ -105,7 +111,8 @@ def ask_each(grid: Grid, questions: Mapping[int, Question], *, timeout_s: float,
 def _code(reply: Message) -> str:
     """Our sites put their code before a colon; anything else is Flower's own and is reduced to its number."""
     reason = (reply.error.reason or "").partition(":")[0]
-    return reason if reason.isidentifier() and len(reason) <= 40 else f"flower_error_{reply.error.code}"
+    own = reason.isidentifier() and reason.islower() and len(reason) <= 40
+    return reason if own else _FLOWERS.get(reply.error.code, f"flower_error_{reply.error.code}")
 
 
 def _about(reply: Message) -> str:

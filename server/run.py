@@ -25,14 +25,15 @@ def run(
     site_files: SiteFiles | None = None,
     wait_s: float = 120.0,
     keys: CoordinatorKeys | None = None,
+    begin_with: int | None = None,
 ) -> dict[str, Any]:
     """Run all phases and leave model.safetensors, report.html and result.json in the journal's folder.
 
     wanted_sites: sites to wait for before round 1, up to `wait_s` seconds. site_files: reads the sites' own files after
-    the run, which only a simulation can. keys: the coordinator's, for a plan with secure sums. Returns the result.
-    Raises RunError and TooFewSites.
+    the run, which only a simulation can. keys: the coordinator's, for a plan with secure sums. begin_with: sites that
+    suffice after that wait; None: all `wanted_sites`. Returns the result. Raises RunError and TooFewSites.
     """
-    state = Coordinator(plan, grid, journal, wanted_sites, wait_s, keys).run()
+    state = Coordinator(plan, grid, journal, wanted_sites, wait_s, keys, begin_with).run()
     protocol = None if keys is None else _rules(keys.roster)
     own = site_files() if site_files else None
     result = assemble(plan, state, secure=plan.aggregation.secure, sites=own, protocol=protocol)

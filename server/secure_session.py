@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 
-from common.errors import Refusal, RunError
+from common.errors import Refusal, RunError, TooFewSites
 from common.model import Layout
 from common.plan import Plan
 from common.secagg.encoding import decode, encode
@@ -22,7 +22,10 @@ _EIGHTHS = 8
 
 @dataclass(frozen=True)
 class Opening:
-    """Opens a session for `plan` over `grid`, or goes on with the one that the journal knows."""
+    """Opens a session for `plan` over `grid`, or goes on with the one that the journal knows.
+
+    wanted, least, wait_s: sites to wait for, as in `wait_for_nodes`.
+    """
 
     plan: Plan
     grid: Grid
@@ -30,6 +33,7 @@ class Opening:
     keys: CoordinatorKeys
     wanted: int
     wait_s: float
+    least: int | None = None
 
     def open(self) -> tuple[Cohort, dict[str, str], SecureState]:
         """The cohort, the code of each node or site that declined, and the session. Raises RunError, TooFewSites."""
@@ -44,28 +48,29 @@ class Opening:
         opened = () if kept is None else kept.opened  # whatever the session, what was summed stays with the journal
         if kept is not None and kept.cards.cards[0].roster != digest(roster):
             kept = None
-        cohort, failed, cards = self._enrol(os.urandom(32) if kept is None else kept.session)
+        cohort, failed, cards = self._enrol(os.urandom(32) if kept is None else kept.session, self.wait_s)
         if kept is not None and _lost(kept, cards, failed):
             kept = None
-            cohort, failed, cards = self._enrol(os.urandom(32))  # all begin a new one
+            cohort, failed, cards = self._enrol(os.urandom(32), 0.0)  # all begin a new one
         if len(cards) < rules.least_sites:
             reasons = ", ".join(f"{site}: {code}" for site, code in failed.items()) or "no other answered"
-            raise RunError(f"{len(cards)} site(s) enrolled, the plan asks for {rules.least_sites} ({reasons}).")
+            raise TooFewSites(f"{len(cards)} site(s) enrolled, the plan asks for {rules.least_sites} ({reasons}).")
         kept = Kept(cards[0][0].session, _listed(cards), opened=opened) if kept is None else kept
         question = Question("query.cards", self.plan.hash, protocol=encode(kept.cards))
         answers = ask(self.grid, cohort.names, question, timeout_s=rules.round_timeout_s)
         declined = {cohort.names[node]: code for node, code in answers.failed.items()}
         return cohort.without(declined), failed | declined, SecureState(self.keys, kept)
 
-    def _enrol(self, session: bytes) -> tuple[Cohort, dict[str, str], list[tuple[SessionCard, bytes]]]:
+    def _enrol(self, session: bytes, wait_s: float) -> tuple[Cohort, dict[str, str], list[tuple[SessionCard, bytes]]]:
         layout, roster, rules = Layout(self.plan), self.keys.roster, self.plan.aggregation
         request = OpenSession(session, digest(roster), bytes.fromhex(self.plan.hash))
         cohort, failed = enrol(
             self.grid,
             layout,
             wanted=self.wanted,
-            wait_s=self.wait_s,
+            wait_s=wait_s,
             timeout_s=rules.round_timeout_s,
+            least=self.least,
             protocol=encode(request),
         )
         cards = []

@@ -32,7 +32,7 @@ from server.cohort import Cohort, shared_by
 from server.exchange import Answers, Question, ask_each
 from server.journal import Journal
 from server.secure_state import SecureState
-from server.sums import Check, Sum, named, too_few
+from server.sums import Check, Sum, in_time, late, named, too_few
 
 ATTEMPTS = 3
 _AGAIN = frozenset({"report_lost", "round_overtaken", "replayed_round", "second_header"})
@@ -52,6 +52,7 @@ class SecureSum:
     journal: Journal
     state: SecureState
     secure: bool = True
+    _late: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         fixed_point(self._contributions.of("train", 0), sites=len(self.state.keys.roster.sites))
@@ -147,7 +148,8 @@ class SecureSum:
         with_header = Question(
             question.kind, question.plan_hash, question.round, question.stage, question.vector, encode(signed)
         )
-        answers = self._ask(dict.fromkeys(cohort, with_header), failed)
+        answers = self._ask(dict.fromkeys(cohort, with_header), failed, enough=in_time(cohort, self._late))
+        self._late = late(answers, self.cohort.names)
         bytes_up = 0
         for site, content in self._by_site(answers).items():
             data = _bytes(content, "report")

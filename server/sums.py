@@ -3,7 +3,7 @@
 `PlainSum` sees each vector. `SecureSum` (secure_sum.py) has the same method and leaves `each` empty.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from common.errors import TooFewSites
 from common.wire import decode_vector
 from server.cohort import Cohort
-from server.exchange import Question, ask
+from server.exchange import LATE, Answers, Question, ask_each
 
 Check = Callable[[tuple[str, ...], NDArray[np.floating]], bool]
 _MOST_ROWS = 1e9
@@ -50,7 +50,7 @@ class Summation(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlainSum:
     """Sums in the open: the coordinator sees each site's vector, and leaves out those that cannot be honest."""
 
@@ -58,9 +58,13 @@ class PlainSum:
     cohort: Cohort
     timeout_s: float
     secure: bool = False
+    _late: frozenset[str] = frozenset()
 
     def collect(self, question: Question, *, size: int, min_sites: int, plausible: Check) -> Sum:
-        answers = ask(self.grid, self.cohort.names, question, timeout_s=self.timeout_s)
+        names = self.cohort.names
+        enough = in_time(names.values(), self._late)
+        answers = ask_each(self.grid, dict.fromkeys(names, question), timeout_s=self.timeout_s, enough=enough)
+        self._late = late(answers, names)
         failed = {self.cohort.names[node]: code for node, code in answers.failed.items()}
         each: dict[str, NDArray[np.floating]] = {}
         bytes_up = 0
@@ -84,6 +88,20 @@ class PlainSum:
         for site in sites:
             total += each[site]
         return Sum(total, sites, failed, each, bytes_up)
+
+
+def late(answers: Answers, names: Mapping[int, str]) -> frozenset[str]:
+    """The sites that did not answer before the deadline."""
+    return frozenset(names[node] for node, code in answers.failed.items() if code == LATE)
+
+
+def in_time(asked: Iterable[str], late: frozenset[str]) -> int | None:
+    """How many answers end the wait: a site that was late the last time does not cost every round its whole deadline.
+
+    It has as long again as the others took; None: all are waited for.
+    """
+    prompt = sum(site not in late for site in asked)
+    return prompt if late and prompt else None
 
 
 def plausible_tallies(vector: NDArray[np.floating], *, sites: int = 1) -> bool:
