@@ -25,17 +25,18 @@ RUN pip install --no-deps --no-build-isolation . \
     && find sympy networkx -type d -name tests -prune -exec rm -rf {} +
 
 FROM python:3.11-slim-bookworm
+# nginx is the gateway in front of Flower's SuperLink, and serves the report.
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends nginx-light && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 consilium \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin consilium \
-    && install -d -o 10001 -g 10001 -m 0700 /flwr /runs \
-        /kits/link /kits/coordinator /kits/operator /kits/north /kits/harbour /kits/valley
+    && install -d -o 10001 -g 10001 -m 0700 /link /gateway /coordinator /coordinator/runs /site \
+        /kits/authority /kits/link /kits/gateway /kits/coordinator /kits/north /kits/harbour /kits/valley
 COPY --from=build /opt/consilium /opt/consilium
-COPY deploy/flower_app /opt/consilium/flower_app
 COPY deploy/compose /opt/consilium/compose
-# Flower: its home, and no call to telemetry, update or package hosts.
-ENV PATH=/opt/consilium/bin:$PATH HOME=/tmp FLWR_HOME=/flwr \
+# Flower: no call to telemetry, update or package hosts.
+ENV PATH=/opt/consilium/bin:/usr/sbin:$PATH HOME=/tmp \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1 FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1
 USER 10001:10001
-WORKDIR /runs
+WORKDIR /tmp
 CMD ["consilium", "--help"]
