@@ -14,6 +14,7 @@ from torch import Tensor
 
 from common.errors import PlanError
 from common.privacy.noise import LARGEST_SIGMA, NOISE_BLOCK, rounded_blocks
+from common.privacy.rounding import ALLOWED
 from common.privacy.stream import Stream
 
 _FINEST = 2.0**18
@@ -26,8 +27,8 @@ class NoisySum:
     """Adds noise that is `noise_multiplier` times what one patient can move the rounded sum.
 
     One patient moves the exact sum by at most max_norm. Rounding to the grid adds less than one step in each of the D
-    entries. The precision in which the sum was worked is counted as much again: a step is 2^-18 max_norm or more, which
-    is what `rounding.precision` keeps to. So sensitivity = max_norm / step + 2 sqrt(D) steps.
+    entries, and the precision in which the sum was worked adds what `rounding.precision` keeps to: ALLOWED max_norm. So
+    sensitivity = max_norm / step + (1 + ALLOWED max_norm / step) sqrt(D) steps.
 
     step: width of the grid, in the units of the sum. most: the largest entry of one patient's part, in steps.
     sigma: standard deviation of the noise, in steps.
@@ -44,9 +45,9 @@ class NoisySum:
         Raises PlanError for a noise multiplier so large that the grid would be coarser than the gradients.
         """
         steps = min(_FINEST, _SIGMA / noise_multiplier)
-        sigma = noise_multiplier * (steps + 2.0 * sqrt(size))
+        sigma = noise_multiplier * (steps + (1.0 + ALLOWED * steps) * sqrt(size))
         if sigma > LARGEST_SIGMA:
-            most = (LARGEST_SIGMA - _SIGMA) / (2.0 * sqrt(size))
+            most = (LARGEST_SIGMA - _SIGMA * (1.0 + ALLOWED * sqrt(size))) / sqrt(size)
             raise PlanError(
                 f"privacy: a noise multiplier of {noise_multiplier:.4g} is more than {size} parameters can be given; "
                 f"at most {most:.4g} is allowed, and a useful one is near 1"

@@ -21,11 +21,13 @@ from math import ceil, sqrt
 import torch
 from torch import Tensor
 
-ALLOWED = 2.0**-18
-"""Of a patient's gradient, in each entry: by how much more than the bound one patient may move the sum worked here."""
+ALLOWED = 2.0**-16
+"""Of a patient's gradient, in each entry: by how much more than the bound one patient may move the sum worked here.
+
+It costs 0.45 % more noise with 86,000 parameters, and lets a step of 128 patients be one product in float32."""
 
 STRETCH = 2.0**10
-BLOCKS = {torch.float32: 32, torch.float64: 1024}
+BLOCKS = {torch.float32: 160, torch.float64: 1024}
 """Passes that are added up in one matrix product."""
 
 _UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
