@@ -77,6 +77,8 @@ def _most(account: Account, multiplier: float, probability: float, limit: int, t
     while cost(limit) <= target or cost(limit // 4) > target:
         if cost(limit) <= target:
             return limit
+        if limit == 0:  # the account alone fitted on a finer grid than this one, and nothing beside it
+            return 0
         limit //= 4
         interval = interval_of(joined(limit))
     total = first_above(cost, target, low=limit // 4, high=limit) - 1

@@ -17,7 +17,7 @@ dp_accounting is imported when it is first needed: it takes longer than all othe
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache, reduce
-from math import ceil, expm1, floor, inf, log1p, log2, sqrt
+from math import ceil, expm1, floor, inf, isnan, log1p, log2, sqrt
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def _composed(account: Account, delta: float, interval: float | None) -> float:
         found = float(reduce(lambda one, other: one.compose(other), parts).get_epsilon_for_delta(delta))
     except OverflowError:  # a loss of more than 700, of which it takes the exponential
         return everybody
-    return min(found, everybody)
+    return everybody if isnan(found) else min(found, everybody)
 
 
 def _gaussian(precision: float, delta: float) -> float:

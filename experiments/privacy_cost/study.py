@@ -68,14 +68,16 @@ class Job:
         """The per-site mean AUROC of the model that comes out. What is finished in `work` is not run again."""
         out = work / self.folder
         known = out / f"quality-{self.rows}.json"
-        if known.exists():
-            return float(json.loads(read_bytes(known)))
         plan = read_plan(ROOT / "examples" / self.federation["plan"], overrides=self.overrides())
+        if known.exists():
+            told = json.loads(read_bytes(known))
+            if told["plan"] == plan.hash:
+                return float(told["auroc"])
         configs = find_sites(data / self.federation["sites"])
         simulate(plan, [together(configs)] if self.arm.pooled else configs, out, resume=(out / "plan.json").exists())
         model = ModelFile.from_bytes(read_bytes(out / "model.safetensors"), source=str(out))
         found = per_site_mean(model, [load_table(config, plan) for config in configs], plan, rows=self.rows)
-        write_atomic(known, json.dumps(found).encode())
+        write_atomic(known, json.dumps({"plan": plan.hash, "auroc": found}).encode())
         return found
 
 

@@ -116,3 +116,10 @@ def test_the_question_of_the_next_round_is_answered_without_computing() -> None:
 def test_the_accountant_is_loaded_only_when_it_is_asked() -> None:
     code = "import sys, common.privacy.mechanism, common.plan.describe; sys.exit('dp_accounting' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_account_that_fits_on_a_fine_grid_alone_affords_nothing_and_is_answered() -> None:
+    """It costs 1.82825 on the grid of one release and 1.82840 on that of many: between the two the search must end."""
+    had, more = Spent(Gaussian(1.0, 0.01, 1000), "s", "train"), Spent(Gaussian(1.0, 0.02), "s", "train")
+    for limit in (1.8283, 1.82835):
+        assert affordable([had], more, epsilon=limit, delta=1e-5, most=10_000) <= 1
