@@ -13,7 +13,7 @@ from client.at_rest.key import AtRestRules
 from client.policy.policy import POLICY_FILE, SIMULATED, SiteName, write_policy
 from client.site_data import FileName, SiteData
 from common.errors import PlanError
-from common.files import exists
+from common.files import exists, write_atomic
 from common.plan.base import Section
 from common.plan.load import first_problem
 
@@ -173,6 +173,14 @@ def find_sites(directory: str | Path) -> list[SiteConfig]:
     return _unique(sites)
 
 
+def load_home(path: Path, *, why: str) -> SiteConfig:
+    """`load_site` of a hospital with a folder of its own. why: what keeps a bare table from it, for the message."""
+    config = load_site(path)
+    if config.bare:
+        raise PlanError(f"{path}: a bare table {why}; write a site.toml beside it (docs/data.md).")
+    return config
+
+
 def virtual_site(config: SiteConfig, *, plan: str | Path | None) -> SiteConfig:
     """`config` as a simulation uses it: the same data and policy, but its own folder, keys and approved plan.
 
@@ -207,13 +215,7 @@ def write_site_toml(config: SiteConfig, path: str | Path) -> SiteConfig:
         at_rest["key_file"] = str(config._resolve(at_rest["key_file"]).absolute())
     further = (("columns", config.columns), ("units", config.units), ("at_rest", at_rest))
     content |= {key: value for key, value in further if value}
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(tomli_w.dumps(content).encode())
-        partial.replace(path)
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be written: {error.strerror}.") from None
+    write_atomic(path, tomli_w.dumps(content).encode())
     written = load_site(path)
     if "policy" not in site and not exists(written.policy):
         write_policy(written.policy, SIMULATED)

@@ -144,7 +144,8 @@ def _worked(session: Session, request: Request, work: Work, begun: Round | None)
 
 
 def _again(session: Session, request: Request, begun: Round) -> _Sealed:
-    """The stored report, as it is. It is paid for: a site that stopped between the two pays now."""
+    """The stored report, as it is, of rows that are still this site's. One that stopped before it paid pays now."""
+    begun.check_rows(session.dataset)
     entry = gate.entry(session, request)
     number = _spend(session, entry, begun)
     return replace(_bytes("report", begun.stored), kind="report_again", entry=number, noise=_noise(entry))

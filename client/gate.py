@@ -1,7 +1,7 @@
 """What a request has to pass before any work is done for it: brake, plan, approval, policy, repeats, and the budget.
 
-Nothing here looks at a patient's values. Each rule is asked again for every request: the operator may pause, a budget
-may be spent meanwhile, an hour may strike.
+No table is read before the plan has passed the policy. Each rule is asked again for every request: the operator may
+pause, a budget may be spent meanwhile, an hour may strike.
 """
 
 import hashlib
@@ -35,9 +35,13 @@ def check(session: Session, request: Request) -> None:
     if "table" in vars(session):  # else the list is read when the tables are
         objections.check_unchanged(session.config)
     columns = columns_read(session.config, session.plan)
-    check_plan(session.policy, session.plan, columns=columns, unnoised=unnoised(session), code=code_hash())
+    unnoised = mechanism.unnoised_kinds(session.plan)
+    check_plan(session.policy, session.plan, columns=columns, unnoised=unnoised, code=code_hash())
+    session.ledger.check_repeats(request.step, request.digest)
     if request.step.kind in PROTOCOL:
         return  # it only ends what was begun inside the hours
+    if request.step.kind == "train" and request.stage:
+        raise Refusal("malformed_request", f"stage {request.stage} of a round; a round of training has one question.")
     check_hours(session.policy, datetime.now())
     session.ledger.check_question(request.step, request.digest)
 
@@ -89,12 +93,6 @@ def in_words(spent: Spent) -> str:
     part = f", each over a sample of {event.sampling_probability:.4g} of the patients"
     steps = f"{event.count} x Gaussian" if event.count > 1 else "Gaussian"
     return f"{steps}, {event.noise_multiplier:g} x sensitivity{part if event.sampling_probability < 1 else ''}"
-
-
-def unnoised(session: Session) -> list[str]:
-    """The kinds of release that this session's plan makes without noise."""
-    events = (_cost(session, kind) for kind in ("query.declare", "query.survey", "train", "evaluate"))
-    return [spent.event.kind for spent in events if spent is not None and isinstance(spent.event, Unnoised)]
 
 
 def _cost(session: Session, kind: str) -> Spent | None:

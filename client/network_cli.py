@@ -70,7 +70,7 @@ def check(
         return
     from client.network.preflight import preflight
 
-    config = _site(site)
+    config = _site(site, why="has no connection to check (--plan FILE checks the table alone)")
     findings = preflight(config, app=app)
     if as_json:
         typer.echo(json.dumps([vars(finding) for finding in findings], indent=1))
@@ -210,14 +210,10 @@ def _typed(question: str, given: str | None) -> str:
         raise ConsiliumError("Nothing was changed; where nobody can type, give the answer as an option.") from None
 
 
-def _site(path: Path) -> "SiteConfig":
-    from client.config import load_site
-    from common.errors import ConsiliumError
+def _site(path: Path, *, why: str = "cannot connect") -> "SiteConfig":
+    from client.config import load_home
 
-    config = load_site(path)
-    if config.bare:
-        raise ConsiliumError(f"{path}: a bare table cannot connect; write a site.toml beside it, or give --plan.")
-    return config
+    return load_home(path, why=why)
 
 
 def _print(*lines: str) -> None:

@@ -12,7 +12,7 @@ CODES: dict[str, tuple[int, str]] = {
     "nothing_to_train": (106, "The site has no training row with a label of this plan."),
     "cannot_record": (107, "The site could not write its own ledger or store, so nothing was sent."),
     "app_not_approved": (108, "The app that was shipped is not the one that is installed at this site."),
-    "asked_too_often": (109, "The site has answered this step as often as it may, with different questions each time."),
+    "asked_too_often": (109, "The site has answered this step as often as it may."),
     "too_few_patients": (110, "The site has fewer training patients than it takes to let a sum out."),
     "vault_unreadable": (180, "The site could not open what it keeps encrypted; its log says what."),
     # The site's own ledger.
@@ -36,10 +36,9 @@ CODES: dict[str, tuple[int, str]] = {
     "code_not_listed": (129, "The code installed at this site is not among that which its policy lists."),
     "unnoised_not_allowed": (130, "The plan releases without noise what this site's policy allows only with noise."),
     "outside_hours": (131, "This site's policy does not allow training at this time of day."),
-    "policy_changed": (132, "This site's policy was edited since the site started; the site has to be started again."),
+    "policy_changed": (132, "This site's settings were edited since it started; the site has to be started again."),
     "paused": (133, "The operator of this site has paused it."),
     "column_not_allowed": (134, "The plan reads a column of the site's tables that its policy does not allow."),
-    "settings_changed": (135, "This site's settings were edited since it started; the site has to be started again."),
     "approval_damaged": (150, "The approval of the plan is not as this site signed it."),
     "code_changed": (151, "The code or a package installed at this site is not what the plan was approved with."),
     # Secure aggregation: messages and the site's own store.
@@ -50,7 +49,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_sessions": (204, "The site has as many open sessions as it may."),
     "store_locked": (205, "Another process of this site is using its store."),
     "round_overtaken": (206, "Another message of this session was answered meanwhile."),
-    "report_lost": (207, "The round began before a restart and its report was not kept; it is not made again."),
+    "report_lost": (207, "The round began before a restart and there is no report of it; it is not made again."),
     "data_changed": (208, "The data have changed since the site declared what it holds; a new session is needed."),
     # Session: roster, plan and cards.
     "other_roster": (210, "The session is for another roster than the one that this site accepted."),

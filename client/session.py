@@ -166,7 +166,8 @@ class Session(SiteRows):
         del taking_part  # a quarter of a copy
         source = self.randomness.source("noise", self.plan.hash, asked.purpose, asked.training_round, asked.stage)
         noise = self.secure.noise(begun, source)
-        return self.secure.report(begun, report.Contribution(narrow, kept, self.secure.coins(begun), noise))
+        own = report.Contribution(narrow, kept, self.secure.coins(begun), noise)
+        return self.secure.report(begun, own, rows=self.dataset)
 
     def noised(self, kind: str, stage: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Statistics that leave in the open, on a grid of 2^-20, with all the noise that the plan asks of a site."""

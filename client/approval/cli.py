@@ -99,13 +99,9 @@ def _next_step(config: "SiteConfig", plan: Path) -> list[str]:
 
 
 def _site(path: Path) -> "SiteConfig":
-    from client.config import load_site
-    from common.errors import ConsiliumError
+    from client.config import load_home
 
-    config = load_site(path)
-    if config.bare:
-        raise ConsiliumError(f"{path}: a bare table has no keys; write a site.toml beside it (docs/data.md).")
-    return config
+    return load_home(path, why="has no keys")
 
 
 def _print(*lines: str) -> None:

@@ -18,13 +18,11 @@ def assessment(
     from client.assessment.document import OPEN
     from client.assessment.document import assessment as document
     from client.assessment.facts import gather
-    from client.config import load_site
+    from client.config import load_home
     from common.errors import ConsiliumError
     from common.files import exists, read_plan, write_atomic
 
-    config = load_site(site)
-    if config.bare:
-        raise ConsiliumError(f"{site}: a bare table has no policy; write a site.toml beside it (docs/data.md).")
+    config = load_home(site, why="has no policy")
     named = plan or config.plan
     if named is None:
         raise ConsiliumError(f"{config.source}: names no plan; add --plan FILE.")

@@ -43,9 +43,9 @@ _left_out: dict[Path, str] = {}  # file -> digest of the list without which this
 
 
 def check_unchanged(config: SiteConfig) -> None:
-    """Raises Refusal `settings_changed` unless the file is as it was when this site's tables were read.
+    """Raises Refusal `policy_changed` unless the file is as it was when this site's tables were read.
 
-    The code does not tell that somebody objected: whoever knows when a patient left may look for the difference.
+    The code is that of an edited policy: whoever knows when a patient left may look for the difference.
     A list in site.toml itself needs none of this: where that file has changed, the site begins anew with the next
     message.
     """
@@ -58,7 +58,7 @@ def check_unchanged(config: SiteConfig) -> None:
         same = False
     if not same:
         text = f"{named}: was edited or removed since this site read its tables; start the site again."
-        raise Refusal("settings_changed", text)
+        raise Refusal("policy_changed", text)
 
 
 def leave_out(frame: pd.DataFrame, config: SiteConfig, plan: Plan) -> tuple[pd.DataFrame, Objected]:

@@ -97,6 +97,11 @@ class Ledger:
             if note is not None:
                 write(receipt_to_json(replace(receipt, details=receipt.details | note)))
 
+    def check_repeats(self, step: Step, digest: str) -> None:
+        """Raises Refusal `asked_too_often` for a question answered 1,000 times: each answer is a record on the disk."""
+        with self._reading():
+            self._memory.check_repeats(step, digest)
+
     def check_question(self, step: Step, digest: str) -> None:
         """Raises Refusal `asked_too_often` for one more different question about a step.
 

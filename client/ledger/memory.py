@@ -11,7 +11,7 @@ from client.ledger.receipts import Details, Entry, Receipt, Step, receipt_to_jso
 from common.errors import Refusal
 from common.privacy.events import Spent
 
-DIFFERENT_QUESTIONS = 3
+DIFFERENT_QUESTIONS, MOST_REPEATS = 3, 1_000
 _TELLING = ("update_not_finite", "site_error")  # refusals that may depend on rows count as answers
 
 
@@ -21,7 +21,7 @@ class Memory:
     def __init__(self) -> None:
         self.last: Record | None = None
         self.last_key, self.last_time = b"", 0.0
-        self._asked: dict[Step, set[str]] = defaultdict(set)
+        self._asked: dict[Step, Counter[str]] = defaultdict(Counter)
         self._spent: dict[tuple[str, int], list[Spent]] = defaultdict(list)
         self._paid: dict[tuple[str, str, Step, Spent], int] = {}
         self._entries: dict[int, tuple[Step, str]] = {}
@@ -54,7 +54,7 @@ class Memory:
                 case "receipt":
                     step, code = step_of(body), body["code"]
                     if not code or code in _TELLING:
-                        self._asked[step].add(body["request"])
+                        self._asked[step][body["request"]] += 1
                     if code:
                         self._refusals.add(code, body["time"][:10])
                         self._not_written.pop(code, None)
@@ -82,8 +82,13 @@ class Memory:
             for one in some
         )
 
+    def check_repeats(self, step: Step, digest: str) -> None:
+        times = self._asked.get(step, Counter[str]())[digest]
+        if times >= MOST_REPEATS:
+            raise Refusal("asked_too_often", f"the same question for {step} was answered {times} times.")
+
     def check_question(self, step: Step, digest: str) -> None:
-        asked = self._asked.get(step, set())
+        asked = self._asked.get(step, ())
         if digest not in asked and len(asked) >= DIFFERENT_QUESTIONS:
             raise Refusal("asked_too_often", f"{len(asked)} different questions for {step} were answered already.")
 
@@ -93,7 +98,7 @@ class Memory:
         A refusal that counts as an answer is always written: it is what `check_question` goes by.
         """
         code = receipt.code
-        answer = code in _TELLING and receipt.request not in self._asked.get(receipt.step, set())
+        answer = code in _TELLING and receipt.request not in self._asked.get(receipt.step, ())
         written = self._refusals.count(code, day)
         if written >= MOST_A_DAY and not answer:
             self._not_written[code] += 1

@@ -33,18 +33,27 @@ MOST_SESSIONS = 1000
 class Round:
     """A round that has begun here. stored: the report that was sent before, empty before training.
 
-    declared: levels of this site's card in this session, in eighths.
+    declared: levels of this site's card in this session, in eighths. rows: fingerprint of those of the stored report.
     """
 
     signed: SignedHeader
     state: header.RoundState
     stored: bytes
     declared: tuple[int, ...] = ()
+    rows: str = ""
 
     def check_declared(self, levels: Sequence[float]) -> None:
         """Raises Refusal unless `levels`, of the data as they are now, are those that the other sites count on."""
         same = self.declared == _eighths(levels)
         checks.require(same, "data_changed", "the data have changed since this site declared what it holds.")
+
+    def check_rows(self, rows: str) -> None:
+        """Raises Refusal unless the stored report is of the rows as they are now: somebody may have objected since.
+
+        The code is that of a report which a crash took: nobody is told that somebody objected.
+        """
+        if self.rows != rows:
+            raise Refusal("report_lost", "the data have changed since the stored report was made; it does not leave.")
 
 
 @dataclass(frozen=True)
@@ -93,18 +102,18 @@ class SecureSite:
             after = header.begin(self.party, state, before, signed, question, opened)
             if after != before:
                 store.keep_round(name, after)
-            stored = store.report(name) if after.report else b""
-            return Round(signed, after, stored, state.card.card.levels)
+            stored, rows = store.report(name) if after.report else (b"", "")
+            return Round(signed, after, stored, state.card.card.levels, rows)
 
-    def report(self, begun: Round, contribution: report.Contribution) -> bytes:
-        """The complete bytes of this site's report, kept before they are returned."""
+    def report(self, begun: Round, contribution: report.Contribution, *, rows: str = "") -> bytes:
+        """The complete bytes of this site's report, kept before they are returned. rows: their fingerprint."""
         name = begun.signed.header.session
         with self.vault.open() as store:
             state, before = self._stored(store, name)
             untouched = before == begun.state
             checks.require(untouched, "round_overtaken", "another message of this session was answered meanwhile.")
             after, data = report.make_report(self.party, state, before, contribution, random=self.random)
-            store.keep_round(name, after, data)
+            store.keep_round(name, after, data, rows=rows)
             return bytes(data)
 
     def cross_check(self, data: bytes) -> bytes:

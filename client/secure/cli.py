@@ -156,13 +156,9 @@ def _approve(
 
 
 def _site(path: Path) -> "SiteConfig":
-    from client.config import load_site
-    from common.errors import ConsiliumError
+    from client.config import load_home
 
-    config = load_site(path)
-    if config.bare:
-        raise ConsiliumError(f"{path}: a bare table cannot be enrolled; write a site.toml beside it (docs/data.md).")
-    return config
+    return load_home(path, why="cannot be enrolled")
 
 
 def _read(path: Path) -> "SignedRoster":

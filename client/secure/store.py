@@ -23,14 +23,14 @@ from common.secagg.header import Opened, RoundState
 from common.secagg.session import SessionState
 
 STORE = "secure.sqlite"
-FORMAT = 1  # of the columns state, round and report: encrypted
+FORMAT = 2  # 1: state, round and report are encrypted; 2: a report names its rows
 KEEP_S = 30 * 24 * 3600.0
 _BUSY_S, _POLL_S = 30.0, 0.01
 _TABLES = """
 CREATE TABLE IF NOT EXISTS place (mark TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS session (
     name BLOB PRIMARY KEY, opened_s REAL NOT NULL, state BLOB NOT NULL, round BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS report (name BLOB PRIMARY KEY, sealed BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS report (name BLOB PRIMARY KEY, rows BLOB NOT NULL, sealed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS erased (name BLOB PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS opened (
     question BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL, subject BLOB NOT NULL,
@@ -70,10 +70,10 @@ class Store:
         query = "SELECT 1 FROM session WHERE name = ?1 UNION SELECT 1 FROM erased WHERE name = ?1"
         return self._database.execute(query, (name,)).fetchone() is not None
 
-    def report(self, name: bytes) -> bytes:
-        """The stored report of the session's last round; empty where there is none."""
-        row = self._database.execute("SELECT sealed FROM report WHERE name = ?", (name,)).fetchone()
-        return self._open(row[0], "report", name) if row else b""
+    def report(self, name: bytes) -> tuple[bytes, str]:
+        """The stored report of the session's last round and the fingerprint of its rows; empty where there is none."""
+        row = self._database.execute("SELECT sealed, rows FROM report WHERE name = ?", (name,)).fetchone()
+        return (self._open(row[0], "report", name), self._open(row[1], "rows", name).decode()) if row else (b"", "")
 
     def opened(self, question: bytes, subject: bytes) -> Opened:
         """The rounds of any session in which this site has answered Unmask for a question, and for its subject."""
@@ -92,8 +92,8 @@ class Store:
                 values,
             )
 
-    def keep_round(self, name: bytes, state: RoundState, report: bytes | bytearray | None = None) -> None:
-        """Store a round's state. report: the complete bytes about to leave, where there are new ones.
+    def keep_round(self, name: bytes, state: RoundState, report: Data | None = None, *, rows: str = "") -> None:
+        """Store a round's state. report: the complete bytes about to leave, where there are new ones. rows: of which.
 
         A state without a report belongs to a new round; the report of the one before is erased with it.
         """
@@ -102,7 +102,7 @@ class Store:
             if report is not None or not state.report:
                 self._database.execute("DELETE FROM report WHERE name = ?", (name,))
             if report is not None:
-                self._keep_report(name, report)
+                self._keep_report(name, report, rows)
 
     def keep_opened(self, name: bytes, state: RoundState, question: bytes, subject: bytes) -> None:
         """Store, before the shares leave, that a sum of `question` is being opened."""
@@ -136,16 +136,17 @@ class Store:
         elif self._place is not None and not self._place.holds(row[0]):
             self.erase_old(older_than_s=-math.inf)
         if self._database.execute("PRAGMA user_version").fetchone() != (FORMAT,):
-            self.erase_old(older_than_s=-math.inf)  # of a version that did not encrypt
-            self._database.execute(f"PRAGMA user_version = {FORMAT}")
+            self.erase_old(older_than_s=-math.inf)  # of an older version
+            self._database.executescript(f"DROP TABLE report; {_TABLES} PRAGMA user_version = {FORMAT};")
 
     def _keep_round(self, name: bytes, state: RoundState) -> None:
         self._database.execute("UPDATE session SET round = ? WHERE name = ?", (self._seal(state, "round", name), name))
 
-    def _keep_report(self, name: bytes, report: Data) -> None:
+    def _keep_report(self, name: bytes, report: Data, rows: str) -> None:
         """A piece at a time, in a table of its own: at 10 M parameters a copy, or a row written again, is 40 MB."""
-        values = (name, len(report) + OVERHEAD)
-        row = self._database.execute("INSERT INTO report (name, sealed) VALUES (?, zeroblob(?))", values).lastrowid
+        sealed = self._vaulted.seal(rows.encode(), STORE, f"rows {name.hex()}")
+        insert = "INSERT INTO report (name, rows, sealed) VALUES (?, ?, zeroblob(?))"
+        row = self._database.execute(insert, (name, sealed, len(report) + OVERHEAD)).lastrowid
         with self._database.blobopen("report", "sealed", row or 0) as blob:
             for piece in self._vaulted.pieces(report, STORE, f"report {name.hex()}"):
                 blob.write(piece)

@@ -30,6 +30,7 @@ _MOST_POINTS = 1 << 20  # of a grid, about: 8 MiB
 _MOST_SLOW_POINTS = 1 << 16  # of one release with a small multiplier, whose losses reach far: about a second's work
 _LITTLE, _SOME = 0.1, 0.5  # multipliers: below the first no sample counts, up to the second grids are coarser
 _NOTHING = 1e-9
+_HUNDREDS = 200.0  # an epsilon that protects nobody: how much more the sampled releases cost is not worked out
 _MOST_SAMPLES = 10**6  # more releases than that count as over everybody
 
 
@@ -61,6 +62,8 @@ def _composed(account: Account, delta: float, interval: float | None) -> float:
         return everybody
     step = interval or interval_of(account)
     precision = sum(count * (1.0 / multiplier) ** 2 for multiplier, _, count in set(account).difference(sampled))
+    if _gaussian(precision, delta) > _HUNDREDS:
+        return everybody
     try:
         parts = [
             _losses(multiplier, probability, step).self_compose(count) for multiplier, probability, count in sampled
@@ -95,7 +98,7 @@ def interval_of(account: Account) -> float:
     """
     count, mean, variance, longest, slow = 0, 0.0, 0.0, 10.0, 0.0
     for part in account:
-        multiplier, probability, times = part if part[0] >= _LITTLE else (part[0], 1.0, part[2])
+        multiplier, probability, times = part if _is_sampled(part) else (part[0], 1.0, part[2])
         once = max(multiplier, _NOTHING) ** -2.0
         most = 1.0 if probability >= 1.0 else probability**2 * expm1(min(once, 50.0))
         count += times if probability < 1.0 else 0

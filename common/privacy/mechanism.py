@@ -8,7 +8,7 @@ from functools import lru_cache
 from common.errors import PlanError
 from common.plan import Plan
 from common.privacy.accounting import epsilon
-from common.privacy.events import Event, Gaussian, Spent, Unnoised
+from common.privacy.events import UNNOISED_KINDS, Event, Gaussian, Spent, Unnoised
 from common.privacy.search import first_above
 
 _SMALLEST = -2  # decade of the smallest multiplier, 0.01
@@ -96,6 +96,16 @@ def _four_digits(index: int) -> float:
     """The multipliers of four significant digits in order; read from decimal text, so the same float everywhere."""
     decade, digits = divmod(index, 9000)
     return float(f"{1000 + digits}e{decade + _SMALLEST - 3}")
+
+
+def unnoised_kinds(plan: Plan) -> list[str]:
+    """The kinds of release, of `UNNOISED_KINDS`, that a run of `plan` makes without noise; it asks no table."""
+    noised = set()
+    if plan.privacy.per_patient:
+        noised = {"survey", "update", "evaluation"}
+    elif plan.privacy.unit == "hospital":
+        noised = {"update"}
+    return [kind for kind in UNNOISED_KINDS if kind not in noised]
 
 
 def split_name(plan: Plan) -> str:

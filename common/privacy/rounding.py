@@ -10,6 +10,9 @@ shift all others to other places: both of two neighbouring sums are off, each by
 A patient's passes may cancel out, so that the magnitudes are longer than the gradient: by `STRETCH` at most, for
 `per_patient._norm` counts what cancels with a weight above 2^-19.
 
+A patient's own gradient may besides change in its last bits with the shape of the batch that it is worked in; that is
+not bounded here (docs/privacy.md).
+
 Noise is made for `ALLOWED` of a patient's gradient in each entry, that is ALLOWED sqrt(D) C in L2, over two sums. Each
 may be off by half of it. Where float32 (u = 2^-24) cannot keep to that, the products, exact in float64, are added up in
 float64 (u = 2^-53): it keeps to it up to 10 million patients of one pass, or 100,000 of sixteen passes, from 1,000

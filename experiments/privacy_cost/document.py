@@ -18,6 +18,7 @@ patients. Sums are secure, but for pooled DP-SGD, where all rows lie in one plac
 *validation* rows of other seeds than the tables' ({choice}). What else an arm needs was set once for all
 (`examples/privacy.toml`). The choice costs privacy too where it is made on real patients' rows; it is not in ε here, as
 in most of the literature. Splits of different seeds share patients, so a choice is not wholly blind to the test rows.
+Ten eICU patients lie in the files of two hospitals: pooled DP-SGD takes them once, the other arms up to twice.
 The runs without noise have the examples' own settings and their larger model: what a hospital gets that gives up noise.
 
 Intervals are 95 % bootstrap intervals over {n} seeds, and with so few they are somewhat too narrow.

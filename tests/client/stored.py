@@ -49,7 +49,7 @@ def refused(vault: FileVault, code: str) -> None:
 
 def kept(vault: FileVault) -> tuple[RoundState, bytes]:
     with vault.open() as opened:
-        return opened.session(SESSION)[1], opened.report(SESSION)
+        return opened.session(SESSION)[1], opened.report(SESSION)[0]
 
 
 WRITES: dict[str, Callable[[Store], None]] = {

@@ -7,7 +7,7 @@ import pytest
 
 from client.config import SiteConfig, find_sites, load_site, virtual_site, write_site_toml
 from client.policy.policy import SIMULATED, load_policy, write_policy
-from common.errors import PlanError
+from common.errors import ConsiliumError, PlanError
 from common.privacy.events import UNNOISED_KINDS
 
 FULL = """
@@ -194,7 +194,7 @@ def test_a_virtual_site_keeps_the_policy_of_the_real_one(tmp_path: Path) -> None
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     config = load_site(_write(tmp_path / "a.csv", "x\n"))
-    with pytest.raises(PlanError, match=r"site\.toml: cannot be written: "):
+    with pytest.raises(ConsiliumError, match=r"site\.toml: cannot be written: "):
         write_site_toml(config, tmp_path / "a.csv" / "site.toml")
 
 

@@ -79,6 +79,19 @@ def test_releases_are_written_however_many_were_refused(tmp_path: Path) -> None:
     assert sum(not body["code"] for body in _bodies(tmp_path / LEDGER)) == 2 * MOST
 
 
+def test_the_same_question_is_not_answered_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer is a record on the site's disk."""
+    monkeypatch.setattr(memory, "MOST_REPEATS", 4)
+    path, answered = tmp_path / LEDGER, receipt(1)
+    for number in range(4):
+        with Ledger(path, KEY, now=lambda: MORNING) as ledger:  # a restart forgets none of them
+            ledger.check_repeats(STEP, answered.request)
+            ledger.write_receipt(replace(answered, entry=None, sha256=f"{number}"))
+    with Ledger(path, KEY, now=lambda: MORNING) as ledger:
+        refused("asked_too_often", ledger.check_repeats, STEP, answered.request)
+        ledger.check_repeats(STEP, "another")
+
+
 def test_counts_are_of_one_day() -> None:
     daily = Daily()
     assert [daily.add("a", "2026-11-22") for _ in range(3)] == [1, 2, 3]

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 from flwr.app import Message
 
 from client import work
@@ -29,6 +31,7 @@ from common.secagg.messages import (
     Unmask,
 )
 from server.exchange import Question
+from tests.conftest import small_table
 from tests.secure import STEPS, Federation, Wire, build, code_of, data_of
 from tests.wire import asked_in_a_sum
 
@@ -70,7 +73,10 @@ def test_everything_is_on_the_disk_before_it_is_answered(federation: Federation)
             elif kind == "train":
                 signed = decode(SignedHeader, message.content["header"]["protocol"])
                 state = opened.session(signed.header.session)[1]
-                assert (state.header, opened.report(signed.header.session)) == (encode(signed.header), data_of(reply))
+                assert (state.header, opened.report(signed.header.session)[0]) == (
+                    encode(signed.header),
+                    data_of(reply),
+                )
             elif kind == "query.crosscheck":
                 asked = decode(CrossCheck, message.content["arrays"]["protocol"].data)
                 state = opened.session(asked.header.session)[1]
@@ -103,11 +109,11 @@ def test_nothing_leaves_that_was_not_stored(kind: str, federation: Federation, m
     name, last = WRITES[kind]
     write, wire, calls = getattr(Store, name), Wire(), []
 
-    def full(self: Store, *arguments: object) -> None:
+    def full(self: Store, *arguments: object, **named: object) -> None:
         calls.append(1)
         if len(calls) == last:
             raise Refusal("cannot_record", "no space left on device")
-        write(self, *arguments)
+        write(self, *arguments, **named)
 
     def only_here(message: Message) -> Message | None:
         with monkeypatch.context() as patch:
@@ -131,7 +137,25 @@ def test_same_question_gets_the_same_bytes_and_trains_nothing(federation, questi
     again = {kind: data_of(app(questions[kind], federation.context("south"))) for kind in STEPS}
     assert first == again and trained == []
     with _store(federation, "south").open() as opened:
-        assert opened.report(_name(questions)) == first["train"]
+        assert opened.report(_name(questions))[0] == first["train"]
+
+
+def test_a_stored_report_does_not_leave_once_one_of_its_patients_objects(federation: Federation) -> None:
+    """The site stored its report and stopped before it left; when it is asked again, it is as if there were none."""
+    wire = Wire()
+    wire.change("south", "train", lambda *_: None)
+    with federation.sums(wire) as sums:
+        federation.collect(sums)
+    (asked,) = (m for site, m, _ in wire.sent if (site, m.metadata.message_type) == ("south", "train"))
+    objected, path = str(small_table(2)[federation.plan.data.patient][0]), federation.sites["south"]
+    content = tomllib.loads(path.read_text())
+    content["data"]["exclude_patients"] = [objected]
+    path.write_text(tomli_w.dumps(content))
+    close_sessions()
+    assert code_of(app(asked, federation.context("south"))) == "report_lost"
+    assert "since the stored report was made" in (path.parent / "site.log").read_text()
+    with federation.sums() as sums:
+        assert federation.collect(sums).failed == {}
 
 
 def test_same_model_in_another_round_is_masked_anew_and_only_as_often_as_allowed(federation: Federation) -> None:

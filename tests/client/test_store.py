@@ -153,6 +153,21 @@ def test_sessions_of_a_version_that_did_not_encrypt_are_erased(path: Path, vault
         assert opened.session(OTHER)[0] == state(OTHER)
 
 
+def test_sessions_of_a_version_whose_reports_named_no_rows_are_erased(path: Path, vault: FileVault) -> None:
+    with vault.open() as opened, opened._database:
+        opened._database.execute("DROP TABLE report")
+        opened._database.execute("CREATE TABLE report (name BLOB PRIMARY KEY, sealed BLOB NOT NULL)")
+        opened._database.execute("INSERT INTO report (name, sealed) VALUES (?, ?)", (SESSION, REPORT))
+        opened._database.execute("PRAGMA user_version = 1")
+    refused(vault, "session_erased")
+    with vault.open() as opened:
+        opened.keep_session(state(OTHER))
+        opened.keep_round(OTHER, ROUND, REPORT, rows="fingerprint")
+    with vault.open() as opened:
+        assert opened.report(OTHER) == (REPORT, "fingerprint")
+    assert b"fingerprint" not in _raw(path)
+
+
 @pytest.mark.parametrize("closed", [lambda path: path.chmod(0o640), lambda path: path.chmod(0o602)])
 def test_store_that_others_may_read_or_write_is_refused(closed, path: Path, vault: FileVault) -> None:
     closed(path)
@@ -167,7 +182,7 @@ def test_no_key_seed_or_report_is_in_any_file_in_the_open(path: Path, vault: Fil
     secrets = (KEY, KEY[::-1], REPORT[:40])
     with vault.open() as opened:
         opened.keep_round(SESSION, RoundState(7, b"h", b"digest", own_shares=KEY[::-1]), REPORT)
-        assert opened.report(SESSION) == REPORT and opened.session(SESSION)[1].own_shares == KEY[::-1]
+        assert opened.report(SESSION) == (REPORT, "") and opened.session(SESSION)[1].own_shares == KEY[::-1]
         assert not any(secret in _raw(path) for secret in secrets)
     assert not any(secret in _raw(path) for secret in secrets)
 
@@ -198,7 +213,7 @@ def test_store_in_memory_keeps_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     with MemoryVault().open() as opened:
         opened.keep_session(state())
         opened.keep_round(SESSION, ROUND, REPORT)
-        assert opened.session(SESSION) == (state(), ROUND) and opened.report(SESSION) == REPORT
+        assert opened.session(SESSION) == (state(), ROUND) and opened.report(SESSION) == (REPORT, "")
 
 
 def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

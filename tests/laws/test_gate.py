@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from flwr.app import Context, RecordDict
 
+from client.app import app
 from client.approval import approval
 from client.approval.approval import approval_path
 from client.approval.code_hash import code_hash
@@ -12,8 +14,10 @@ from client.session import close_sessions
 from common.plan import Plan
 from common.privacy.accounting import epsilon
 from common.privacy.events import UNNOISED_KINDS, Gaussian, Spent
+from server.exchange import Question
 from tests.conftest import small_plan, small_table
 from tests.laws.one_site import PROTOCOL, VALUES, per_patient
+from tests.secure import broadcast
 
 SHARED = {"unit": "patient", "noise": "shared", "noise_multiplier": 1.0}
 SECURE = {"aggregation": {"secure": True}}
@@ -55,6 +59,27 @@ def test_plan_beyond_the_policy_is_refused_whatever_is_asked(rule: str, site: An
     for kind in (*VALUES, *PROTOCOL):
         one.assert_refused(one.ask(plan, kind), code)
     assert touched == [] and one.records("entry") == []
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_no_table_is_read_for_a_plan_that_reads_a_column_too_many(kind: str, site: Any, touched: list[str]) -> None:
+    """Under local noise the multiplier depends on the number of patients: it is not asked for before the policy."""
+    plan = per_patient()
+    one = site(plan)
+    one.allow(limits={"columns": COLUMNS[1:]})
+    one.assert_refused(one.ask(plan, kind), "column_not_allowed")
+    assert touched == []
+
+
+def test_a_round_of_training_has_one_question(site: Any, touched: list[str]) -> None:
+    """Each would have a model of its own to be answered for."""
+    plan = small_plan()
+    one = site(plan)
+    where = Context(1, 1, {"site-config": str(one.folder / "site.toml")}, RecordDict(), {})
+    for stage in (1, 2, 17):
+        question = Question("train", plan.hash, 1, stage, broadcast(plan), b"")
+        one.assert_refused(app(question.to(1), where), "malformed_request")
+    assert touched == []
 
 
 def test_what_the_policy_allows_is_answered(site: Any, touched: list[str]) -> None:

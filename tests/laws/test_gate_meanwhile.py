@@ -75,7 +75,7 @@ def test_patients_who_object_during_a_run_stop_it_until_the_site_is_started_agai
         named.write_text(f"{first}\n{second}" if change == "one more" else second)
         os.utime(named, ns=(before.st_atime_ns, before.st_mtime_ns))
     for kind in (*VALUES, *PROTOCOL):
-        one.assert_refused(one.ask(plan, kind, 2), "settings_changed")
+        one.assert_refused(one.ask(plan, kind, 2), "policy_changed")
     assert touched == []
     named.write_text(f"{first}\n{second}")
     close_sessions()

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant, RDPAccountant
 
-from common.privacy.composition import account_of, composed_epsilon, interval_of
+from common.privacy.composition import Account, account_of, composed_epsilon, interval_of
 
 CASES = [  # sampling probability, noise multiplier, steps, delta
     (64 / 5000, 1.0, 2000, 1e-5),
@@ -88,6 +88,7 @@ def test_known_value_of_noise_shares() -> None:
 
 @given(st.floats(0.5, 50.0), st.floats(1e-4, 1.0), st.integers(1, 10**6), st.integers(1, 50))
 def test_more_releases_never_have_a_coarser_grid(multiplier, probability, count, times) -> None:
+    assume(count * times <= 10**6)  # more count as over everybody
     assume(count * times * probability**2 * expm1(multiplier**-2) < 0.04)  # beyond, memory may ask for a coarser one
     few, many = (interval_of(((multiplier, probability, each),)) for each in (count, count * times))
     assert many <= few <= 2.0**-10
@@ -128,6 +129,26 @@ def test_more_silly_releases_cost_more() -> None:
     for multiplier in (0.01, 0.3, 100.0):
         found = [composed_epsilon(((multiplier, 0.01, count),), 1e-5) for count in (1, 100, 10**5, 10**7)]
         assert found == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("account", "delta"),
+    [
+        (((8.15, 1.44e-4, 1514092), (24.7, 9.6e-6, 56263)), 3.8e-6),
+        (((0.063, 1.5e-6, 848), (1.67, 5e-4, 48)), 6.6e-11),
+    ],
+)
+def test_what_counts_as_over_everybody_asks_for_no_fine_grid(account: Account, delta: float) -> None:
+    """More than a million samples, or a multiplier below 0.1: an answer on these grids took minutes."""
+    assert interval_of(account) >= 2.0**-17
+    found = composed_epsilon(account, delta)
+    everybody = composed_epsilon(tuple((z, 1.0, count) for z, _, count in account), delta)
+    assert 0.0 < found <= everybody
+
+
+def test_who_protects_nobody_is_not_asked_how_much_the_samples_cost() -> None:
+    little = (0.01, 1.0, 1)
+    assert composed_epsilon((little, (1.0, 0.01, 10)), 1e-5) == composed_epsilon((little, (1.0, 1.0, 10)), 1e-5)
 
 
 def test_a_grid_never_has_so_many_points_that_an_answer_takes_seconds() -> None:

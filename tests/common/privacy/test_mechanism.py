@@ -14,6 +14,7 @@ from common.privacy.mechanism import (
     round_event,
     split_name,
     survey_event,
+    unnoised_kinds,
 )
 
 SECURE = {"secure": True}
@@ -132,3 +133,21 @@ def test_a_target_that_no_noise_keeps_is_a_plan_error(make_plan) -> None:
 def test_a_split_has_another_name_where_patients_may_fall_elsewhere(make_plan, change) -> None:
     assert split_name(make_plan(**change)) != split_name(make_plan())
     assert split_name(make_plan(seeds={"training": 5}, training={"rounds": 9})) == split_name(make_plan())
+
+
+@pytest.mark.parametrize(
+    "privacy",
+    [
+        {},
+        LOCAL,
+        SHARED,
+        {"unit": "patient", "noise_multiplier": 1.0},
+        {"unit": "hospital", "noise": "shared", "noise_multiplier": 2.0},
+    ],
+)
+def test_what_leaves_without_noise_is_known_without_a_table(make_plan, privacy) -> None:
+    plan = make_plan(privacy=privacy, aggregation=SECURE)
+    patients = None if privacy.get("noise") == "shared" else 200
+    spent = promised(plan, mechanism(plan, patients=patients) if plan.privacy.per_patient else mechanism(plan))
+    found = {each.event.kind for each in spent if isinstance(each.event, Unnoised)}
+    assert set(unnoised_kinds(plan)) == found
