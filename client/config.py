@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import Field, PrivateAttr, ValidationError
 
-from client.at_rest.key import AtRestRules
+from client.at_rest.rules import AtRestRules
 from client.policy.policy import POLICY_FILE, SIMULATED, SiteName, write_policy
 from client.site_data import FileName, SiteData
 from common.errors import PlanError

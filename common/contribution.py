@@ -20,7 +20,6 @@ from common.model.code import Normaliser
 from common.model.layout import Layout
 from common.plan import Plan
 from common.privacy.evaluation import PrivateEvaluation
-from common.privacy.shares import fixed_point
 from common.privacy.survey import PrivateSurvey
 
 Kind = Literal["train", "evaluate", "query.survey"]
@@ -150,12 +149,3 @@ class Contributions:
         if (kind, stage) not in self._made:
             self._made[kind, stage] = Contribution(self.plan, cast(Kind, kind), stage)
         return self._made[kind, stage]
-
-
-def rounding_error(plan: Plan, sites: int) -> float:
-    """Largest L2 error, from rounding, of the summed update of `sites` sites: step * sqrt(D) * sites.
-
-    The plan's noise, which makes the step wider where it needs room, is not in it. Raises PlanError without room.
-    """
-    fixed = fixed_point(Contribution(plan, "train"), sites=sites)
-    return fixed.error_bound(Layout(plan).parameters, sites)

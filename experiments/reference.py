@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from client.at_rest.key import AtRestRules
+from client.at_rest.rules import AtRestRules
 from client.config import SiteConfig, SiteRules
 from client.policy.rules import Budget, Limits, SecureRules
 from client.site_data import SiteData

@@ -3,9 +3,9 @@
 from typing import Any
 
 from common.plan import Plan
-from common.privacy.accounting import epsilon
-from common.privacy.events import Gaussian, Spent, Unnoised
-from common.privacy.mechanism import mechanism, promised
+from common.privacy.events import Unnoised
+from common.privacy.honest import against_coordinator
+from common.privacy.mechanism import epsilon_of, mechanism, promised
 
 
 def privacy_of(plan: Plan) -> dict[str, Any]:
@@ -25,9 +25,8 @@ def privacy_of(plan: Plan) -> dict[str, Any]:
         facts["target_epsilon"] = rules.target_epsilon
     if rules.noise == "shared":
         facts["noise_multiplier"] = found.noise_multiplier
-        if rules.unit == "hospital":
-            spent = [Spent(Gaussian(found.noise_multiplier, count=plan.training.rounds), "hospitals", "one")]
-        facts["epsilon"] = epsilon(spent, delta=rules.delta)
+        facts["epsilon"] = epsilon_of(plan, found)
+        facts["epsilon_against_coordinator"] = epsilon_of(plan, against_coordinator(plan, found))
     elif rules.noise_multiplier is not None:
         facts["noise_multiplier"] = rules.noise_multiplier
     if rules.per_patient:

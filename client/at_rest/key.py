@@ -14,57 +14,29 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from pydantic import Field, model_validator
 
 from client.at_rest.files import KEY_SIZE, Vaulted, VaultKey
+from client.config import SiteConfig
 from common.errors import PlanError
 from common.files import exists, own_folder, read_private, write_private
-from common.plan.base import Section
 from common.secagg.primitives import Random
-
-if TYPE_CHECKING:
-    from client.config import SiteConfig
 
 KEY_FILE, SALT_FILE = "at-rest.key", "at-rest.salt"
 _N, _R, _P, _SALT = 2**17, 8, 1, 16
 _SALT_LINE = "scrypt-131072-8-1"
 _FORMS = f"{KEY_SIZE} random bytes as {2 * KEY_SIZE} hexadecimal digits or as base64"
 
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
 _derived: dict[bytes, VaultKey] = {}
 
 
-class AtRestRules(Section):
-    """`[at_rest]`: the key under which this site's own files are encrypted; one of these, or none."""
-
-    key_file: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")] | None = Field(
-        default=None, description="File with the key, mode 0600: 64 hexadecimal digits, base64 or 32 bytes."
-    )
-    key_env: Variable | None = Field(
-        default=None, description="Environment variable with the key: 64 hexadecimal digits or base64."
-    )
-    passphrase_env: Variable | None = Field(
-        default=None,
-        description="Environment variable with a passphrase; where it is not set, a command at a terminal asks.",
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(value is not None for value in (self.key_file, self.key_env, self.passphrase_env)) > 1:
-            raise ValueError("[at_rest] names the key twice; keep one of key_file, key_env and passphrase_env")
-        return self
-
-
-def vaulted(config: "SiteConfig") -> Vaulted:
+def vaulted(config: SiteConfig) -> Vaulted:
     """What seals and opens this site's files. Raises PlanError where the key cannot be had."""
     return Vaulted(vault_key(config), config.name)
 
 
-def vault_key(config: "SiteConfig") -> VaultKey:
+def vault_key(config: SiteConfig) -> VaultKey:
     """The key at rest. Raises PlanError if it is absent or no key, and ConsiliumError if others may read its file."""
     rules = config.at_rest
     if rules.key_env is not None:
@@ -84,7 +56,7 @@ def vault_key(config: "SiteConfig") -> VaultKey:
     return VaultKey(_key(read_private(path), str(path)))
 
 
-def make_vault_key(config: "SiteConfig", random: Random) -> None:
+def make_vault_key(config: SiteConfig, random: Random) -> None:
     """Make what is this site's to make, where it is not there yet: at-rest.key, or the salt of a passphrase."""
     rules = config.at_rest
     if rules.key_env is None and rules.key_file is None:
@@ -96,7 +68,7 @@ def make_vault_key(config: "SiteConfig", random: Random) -> None:
     vault_key(config)
 
 
-def _key_file(config: "SiteConfig") -> Path:
+def _key_file(config: SiteConfig) -> Path:
     named = config.at_rest.key_file
     return config.keys / KEY_FILE if named is None else config.source.parent / named
 
@@ -114,14 +86,14 @@ def _key(data: bytes, source: str) -> bytes:
     raise PlanError(f"{source}: holds no key; expected {_FORMS}, such as `openssl rand -hex {KEY_SIZE}` prints.")
 
 
-def _variable(config: "SiteConfig", key: str, name: str) -> str:
+def _variable(config: SiteConfig, key: str, name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         raise PlanError(f"{config.source}: [at_rest] {key} names the variable {name}, which is not set; set it.")
     return value
 
 
-def _from_passphrase(config: "SiteConfig", variable: str) -> VaultKey:
+def _from_passphrase(config: SiteConfig, variable: str) -> VaultKey:
     """Derived once in a process: each time costs what a guess costs."""
     path = config.keys / SALT_FILE
     if not exists(path):

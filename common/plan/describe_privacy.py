@@ -8,10 +8,9 @@ from common.plan.plan import Plan
 from common.privacy.accounting import epsilon
 from common.privacy.bins import rows_of_patient
 from common.privacy.evaluation import PrivateEvaluation
-from common.privacy.events import Gaussian, Spent
+from common.privacy.honest import against_coordinator, honest_sites
 from common.privacy.hospital import doubtful, hopeless
-from common.privacy.mechanism import Mechanism, mechanism, promised
-from common.privacy.shares import honest_sites
+from common.privacy.mechanism import Mechanism, epsilon_of, mechanism, promised
 from common.privacy.survey import PrivateSurvey
 
 _STUDIES = "Other runs and studies with the same patients add to this; each hospital's ledger keeps the account."
@@ -32,7 +31,7 @@ def _patient(plan: Plan) -> Described:
     rules, local = plan.privacy, plan.privacy.noise == "local"
     patients = max(1, rules.expected_patients // plan.aggregation.least_sites)
     found = mechanism(plan, patients=patients if local else None)
-    cost = epsilon(promised(plan, found), delta=rules.delta)
+    cost = epsilon_of(plan, found)
     rows = rows_of_patient(plan)
     counted = "its one row" if rows == 1 else f"all rows, of which the first {rows} take part"
     told = f"epsilon = {_number(rules.target_epsilon or cost)} at delta = {rules.delta:g}"
@@ -41,6 +40,7 @@ def _patient(plan: Plan) -> Described:
         f"A patient counts as a whole ({counted}). Of whatever is seen of this run, the probability with that "
         f"patient and the probability without differ little: {_factor(cost)}, but for a probability of delta.",
         _makers(plan),
+        *_alone(plan, found),
         _steps(plan, found, patients),
         *_counts(plan),
         _sets(plan),
@@ -68,6 +68,16 @@ def _makers(plan: Plan) -> str:
         f"shares of {honest_sites(plan)} hospitals make all of it, and there are so many "
         f"{helped}. It protects no better than the masks do."
     )
+
+
+def _alone(plan: Plan, found: Mechanism) -> list[str]:
+    if plan.privacy.noise == "local":
+        return []
+    alone = epsilon_of(plan, against_coordinator(plan, found))
+    return [
+        f"Against the coordinator alone, who knows no share, all {plan.aggregation.least_sites} or more shares count: "
+        f"epsilon = {_number(alone)} there."
+    ]
 
 
 def _steps(plan: Plan, found: Mechanism, patients: int) -> str:
@@ -111,14 +121,14 @@ def _sets(plan: Plan) -> str:
 def _hospital(plan: Plan) -> Described:
     rules, sites = plan.privacy, plan.aggregation.least_sites
     found, rounds = mechanism(plan), plan.training.rounds
-    updates = Spent(Gaussian(found.noise_multiplier, count=rounds), split="hospitals", rows="one")
-    own, patient = (epsilon(spent, delta=rules.delta) for spent in ([updates], promised(plan, found)))
+    own, patient = epsilon_of(plan, found), epsilon(promised(plan, found), delta=rules.delta)
     numbers = hopeless(plan, sites) or doubtful(plan, sites)
     told = f"epsilon = {_number(rules.target_epsilon or own)} at delta = {rules.delta:g}"
     return f"What hides a hospital's updates: noise, with {told}", [
         "All updates of one hospital count together. Of the models, the probability with that hospital and the "
         f"probability without differ little: {_factor(own)}, but for a probability of delta.",
         _makers(plan),
+        *_alone(plan, found),
         f"Training: the sum of the updates has noise of {found.noise_multiplier:.4g} times clip_norm = "
         f"{plan.aggregation.clip_norm:g} (standard deviation, in each parameter) in each of {rounds:,} rounds.",
         *([numbers] if numbers else []),

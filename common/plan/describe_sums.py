@@ -2,9 +2,9 @@
 
 from math import ceil, floor, log10
 
-from common.contribution import rounding_error
 from common.plan.plan import Plan
 from common.plan.rules import Aggregation
+from common.privacy.shares import rounding_error
 
 Described = tuple[str, list[str]]  # a heading, and the sentences below it
 _SITES = (3, 10, 100)

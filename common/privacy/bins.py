@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.plan import Plan
-from common.privacy.shares import honest_sites
+from common.privacy.honest import honest_sites
 
 Float64 = NDArray[np.float64]
 FEWEST = 4

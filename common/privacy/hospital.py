@@ -4,8 +4,8 @@ from math import sqrt
 
 from common.model.layout import Layout
 from common.plan import Plan
+from common.privacy.honest import honest_sites
 from common.privacy.mechanism import mechanism
-from common.privacy.shares import honest_sites
 
 REFUSED = 10.0
 """Noise over signal above which a run is not begun."""

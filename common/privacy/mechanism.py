@@ -151,5 +151,13 @@ def promised(plan: Plan, m: Mechanism) -> list[Spent]:
     return [levels_event(plan), survey_event(plan, m), *rounds, evaluation_event(plan, m)]
 
 
+def epsilon_of(plan: Plan, m: Mechanism) -> float:
+    """What a whole run costs one patient, at the plan's delta; for unit 'hospital', all updates of one hospital."""
+    spent = promised(plan, m)
+    if plan.privacy.unit == "hospital":
+        spent = [Spent(Gaussian(m.noise_multiplier, count=plan.training.rounds), "hospitals", "one")]
+    return epsilon(spent, delta=plan.privacy.delta)
+
+
 def _noised(multiplier: float, kind: str) -> Event:
     return Gaussian(multiplier) if multiplier else Unnoised(kind)

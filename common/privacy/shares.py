@@ -10,7 +10,7 @@ that looks at the models knows its own, so f counts as 1 at least from here on. 
 a discrete Gaussian of variance sigma^2 / (m - f). Their sum is a discrete Gaussian of variance sigma^2, but for a
 factor of 1 +- 10 (m - f) exp(-pi^2 s^2) where each has a standard deviation of s >= 8 steps: 1e-270 (Kairouz, Liu,
 Steinke, ICML 2021, Theorem 1, the term tau). With exactly m - f honest survivors that is the noise of one mechanism
-over all their patients; against the coordinator alone, and with more survivors, there is more (`views`).
+over all their patients; against the coordinator alone, and with more survivors, there is more (`against_coordinator`).
 
 Whole steps. What an accountant says of N(0, sigma^2) holds for the discrete noise. Let y = v + N(0, sigma^2 - s^2) for
 a vector v of integers, and turn each entry at random into an integer z, with weight exp(-(z - y)^2 / (2 s^2)). These
@@ -20,24 +20,22 @@ So it costs what N(0, sigma^2 - 4) does, over Poisson samples and many rounds as
 """
 
 from math import sqrt
-from typing import TYPE_CHECKING
 
+from common.contribution import Contribution
 from common.errors import PlanError
 from common.plan.plan import Plan
+from common.privacy.honest import honest_sites
 from common.privacy.mechanism import mechanism, of_statistics
 from common.privacy.rounding import ALLOWED
 from common.secagg.fixedpoint import FixedPoint
 from common.secagg.noise import NoiseShare
-
-if TYPE_CHECKING:
-    from common.contribution import Contribution
 
 # Of the clip norm: what float32 and its margin may add where a sum is cut to it. The rounding of a float64 sum
 # to float32 is in it: it is relative to each entry, and the cut bounds all entries together.
 _PROJECTION = 2.0**-19
 
 
-def noise_share(contribution: "Contribution") -> NoiseShare | None:
+def noise_share(contribution: Contribution) -> NoiseShare | None:
     """The noise that each site adds to every entry of this vector that takes part; None for no noise in the sum.
 
     It goes to the narrow entries of a round of training, to the wide ones of a survey or an evaluation.
@@ -59,7 +57,7 @@ def noise_share(contribution: "Contribution") -> NoiseShare | None:
     return NoiseShare(z, contribution.sensitivity, contribution.wide, shares if rules.noise == "shared" else 1)
 
 
-def fixed_point(contribution: "Contribution", *, sites: int) -> FixedPoint:
+def fixed_point(contribution: Contribution, *, sites: int) -> FixedPoint:
     """The fixed point of a sum of this vector in a roster of `sites` sites, with room for the plan's noise.
 
     Raises PlanError where there is none.
@@ -72,13 +70,13 @@ def fixed_point(contribution: "Contribution", *, sites: int) -> FixedPoint:
         raise PlanError(f"the plan's sums: {error}.") from None
 
 
-def noise_steps(contribution: "Contribution", fixed: FixedPoint) -> int:
+def noise_steps(contribution: Contribution, fixed: FixedPoint) -> int:
     """Standard deviation of the noise that each site adds, in whole steps of `fixed`; 0 for no noise in the sum."""
     noise = noise_share(contribution)
     return 0 if noise is None else noise.steps(_scale(contribution, fixed))
 
 
-def largest_noise(contribution: "Contribution", *, sites: int) -> float:
+def largest_noise(contribution: Contribution, *, sites: int) -> float:
     """What no entry of the noise of `sites` sites exceeds, in real units, but with probability 2^-40; 0 without noise.
 
     Of a sum in a larger roster it tells too, of wide entries exactly, of narrow ones up to the width of the grid.
@@ -90,23 +88,14 @@ def largest_noise(contribution: "Contribution", *, sites: int) -> float:
     return noise.tail(scale, sites=sites) / scale
 
 
-def honest_sites(plan: Plan) -> int:
-    """m - max(f, 1): so many shares of the noise nobody knows but the sites that made them, in the smallest sum.
+def rounding_error(plan: Plan, sites: int) -> float:
+    """Largest L2 error, from rounding, of the summed update of `sites` sites: step * sqrt(D) * sites.
 
-    At least one is left out of the count: every site sees the model of each round and can take its own share off.
+    The plan's noise, which makes the step wider where it needs room, is not in it. Raises PlanError without room.
     """
-    return plan.aggregation.least_sites - max(1, plan.aggregation.colluding_sites)
+    contribution = Contribution(plan, "train")
+    return fixed_point(contribution, sites=sites).error_bound(contribution.narrow, sites)
 
 
-def views(plan: Plan, multiplier: float) -> tuple[float, float]:
-    """The noise multiplier against the coordinator with f sites, and against the coordinator alone.
-
-    multiplier: that of the mechanism, for one kind of release. The first is what it says; alone, the coordinator faces
-    the shares of all m sites or more. Where each site makes all of its noise, both are the same.
-    """
-    shared = plan.aggregation.least_sites / honest_sites(plan) if plan.privacy.noise_in_sum else 1.0
-    return multiplier, multiplier * sqrt(shared)
-
-
-def _scale(contribution: "Contribution", fixed: FixedPoint) -> float:
+def _scale(contribution: Contribution, fixed: FixedPoint) -> float:
     return fixed.narrow_scale if contribution.narrow else fixed.wide_scale

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import contribution
-from common.contribution import Contribution, rounding_error
+from common.contribution import Contribution
 from common.evaluation import Evaluation, first_edges
 from common.model import Layout
 from common.plan import Plan, plan_from_dict
+from common.privacy.shares import rounding_error
 from common.scores import task_columns
 from common.secagg.fixedpoint import FixedPoint
 from common.survey import Survey

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from common.contribution import rounding_error
 from common.plan.describe import describe
+from common.privacy.shares import rounding_error
 
 
 def _text(plan) -> str:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from client.session import close_sessions
-from common.contribution import Contribution, rounding_error
+from common.contribution import Contribution
 from common.model import Layout
+from common.privacy.shares import rounding_error
 from server.cohort import enrol
 from server.journal import RunState
 from server.sums import PlainSum

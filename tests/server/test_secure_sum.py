@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.contribution import Contribution, rounding_error
+from common.contribution import Contribution
 from common.errors import TooFewSites
 from common.model import Layout
+from common.privacy.shares import rounding_error
 from tests.conftest import small_table
 from tests.secure import NAMES, Wire, aborted, build, collect, headers, refuse, silent, without
 from tests.server.clock import Clock

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from common.contribution import Contribution, stages
 from common.errors import PlanError
 from common.plan import Plan
-from common.privacy.shares import fixed_point, honest_sites, largest_noise, noise_steps, views
+from common.privacy.honest import against_coordinator, honest_sites
+from common.privacy.mechanism import epsilon_of, mechanism
+from common.privacy.shares import fixed_point, largest_noise, noise_steps
 
 MakePlan = Callable[..., Plan]
 Z, SITES = 1.25, 7
@@ -87,5 +90,8 @@ def test_noise_takes_room_from_the_grid(make_plan: MakePlan) -> None:
 
 def test_alone_the_coordinator_faces_more_noise_than_with_colluders(make_plan: MakePlan) -> None:
     shared = _plan(make_plan, unit="patient", noise="shared")
-    assert views(shared, Z) == (Z, pytest.approx(Z * math.sqrt(5 / 4)))
-    assert views(_plan(make_plan, unit="patient"), Z) == (Z, Z)
+    found, local = mechanism(shared), _plan(make_plan, unit="patient")
+    alone = against_coordinator(shared, found)
+    assert astuple(alone) == pytest.approx((Z * math.sqrt(5 / 4), *astuple(found)[1:3], *[Z * math.sqrt(5 / 4)] * 2))
+    assert epsilon_of(shared, alone) < epsilon_of(shared, found)
+    assert against_coordinator(local, mechanism(local, patients=9)) == mechanism(local, patients=9)
