@@ -1,4 +1,4 @@
-"""`consilium site pause`: nothing leaves this hospital until a person says `resume`, also after a restart.
+"""`consilium site pause`: nothing leaves this hospital any more until a person says `resume`, also after a restart.
 
 A file in the folder of keys, asked for at every message: no lock, no process and no coordinator has to answer for it.
 """

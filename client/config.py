@@ -70,7 +70,7 @@ class SiteConfig(Section):
     @property
     def bare(self) -> bool:
         """True for a table without a site.toml."""
-        return self._source.suffix != ".toml"
+        return is_table(self._source)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,8 +1,9 @@
 """The one door out of a hospital. No other module of `client` builds a Flower reply.
 
-Order: gate (brake, plan, approval, policy) -> secure round begins -> budget -> work -> clip -> ledger -> noise ->
-masks -> receipt -> reply. In a secure sum the store has the round before the work, and the masked bytes before they
-leave. Whatever goes wrong behind the door leaves as a code and a fixed sentence; the story stays in the site's own log.
+Order: gate (brake, plan, approval, policy) -> secure round begins -> budget -> work -> gate again -> clip -> ledger ->
+noise -> masks -> gate again -> receipt -> reply. In a secure sum the store has the round before the work, and the
+masked bytes before they leave. Whatever goes wrong behind the door leaves as a code and a fixed sentence; the story
+stays in the site's own log.
 """
 
 import hashlib
@@ -64,7 +65,9 @@ def answer(message: Message, context: Context, work: Work) -> Message:
             entry = gate.entry(session, request)
             gate.afford(session, entry)
             release = _worked(session, request, work, begun)
+            gate.check_still(session)  # before a budget is charged for what does not leave
             sealed = _seal(session, release, begun, entry)
+        gate.check_still(session)
         session.ledger.write_receipt(_receipt(session, request, sealed))
         return Message(sealed.body, reply_to=message)
     except Exception as error:  # noqa: BLE001  the boundary: no exception may carry a patient's value out

@@ -4,7 +4,6 @@ No table is read before the plan has passed the policy. Each rule is asked again
 pause, a budget may be spent meanwhile, an hour may strike.
 """
 
-import hashlib
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,6 +12,7 @@ from client.approval.code_hash import code_hash
 from client.data import objections
 from client.ledger.budget import Budget
 from client.ledger.receipts import Entry
+from client.ledger.split import split_here
 from client.policy.columns import columns_read
 from client.policy.policy import check_hours, check_plan, check_unchanged
 from client.request import PROTOCOL, Request
@@ -25,15 +25,8 @@ from common.privacy.events import Spent, Unnoised
 def check(session: Session, request: Request) -> None:
     """Raises Refusal with the code of the first rule that says no."""
     brake.check(session.config)
-    if request.step.plan_hash != session.plan.hash:
-        asked, approved = request.step.plan_hash[:16], session.plan.hash[:16]
-        raise Refusal("plan_not_approved", f"the coordinator asked for plan {asked}, this site approved {approved}.")
-    if request.protocol and not session.plan.aggregation.secure:
-        raise Refusal("malformed_request", "a message of secure aggregation, in a plan with plain sums.")
-    session.check_approval()
-    check_unchanged(session.config.policy, session.policy)
-    if "table" in vars(session):  # else the list is read when the tables are
-        objections.check_unchanged(session.config)
+    _check_plan(session, request)
+    check_still(session)
     columns = columns_read(session.config, session.plan)
     unnoised = mechanism.unnoised_kinds(session.plan)
     check_plan(session.policy, session.plan, columns=columns, unnoised=unnoised, code=code_hash())
@@ -46,6 +39,26 @@ def check(session: Session, request: Request) -> None:
     session.ledger.check_question(request.step, request.digest)
 
 
+def check_still(session: Session) -> None:
+    """What a person may have changed while the site worked: brake, approval, policy, objections. Raises Refusal.
+
+    Asked before the work, again before its result is entered in the ledger, and again before it leaves.
+    """
+    brake.check(session.config)
+    session.check_approval()
+    check_unchanged(session.config.policy, session.policy)
+    if "table" in vars(session):  # else the list is read when the tables are
+        objections.check_unchanged(session.config)
+
+
+def _check_plan(session: Session, request: Request) -> None:
+    if request.step.plan_hash != session.plan.hash:
+        asked, approved = request.step.plan_hash[:16], session.plan.hash[:16]
+        raise Refusal("plan_not_approved", f"the coordinator asked for plan {asked}, this site approved {approved}.")
+    if request.protocol and not session.plan.aggregation.secure:
+        raise Refusal("malformed_request", "a message of secure aggregation, in a plan with plain sums.")
+
+
 def entry(session: Session, request: Request) -> Entry | None:
     """What the ledger has to hold before `request` is answered; None where the answer tells nothing about patients."""
     spent = _cost(session, request.step.kind)
@@ -54,20 +67,12 @@ def entry(session: Session, request: Request) -> Entry | None:
     return Entry(
         session.plan.federation.name,
         request.step,
-        replace(spent, split=_split(session, spent.split)),
+        replace(spent, split=split_here(session.config, session.plan, session.dataset)),
         session.plan.privacy.unit,
         session.dataset,
         session.policy.digest,
         request=request.digest,
     )
-
-
-def _split(session: Session, name: str) -> str:
-    """The division of patients into sets as this site has it: with a column for it, it may change with the tables."""
-    plan, config = session.plan, session.config
-    told = [name, config.columns.get(plan.data.patient, plan.data.patient)]
-    told += [session.dataset] if plan.split.split_column else []
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()
 
 
 def afford(session: Session, wanted: Entry | None) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from client.approval.approval import approvals, approved_plan, changes_of_code, last_approved
+from client.approval.before import Before, already_spent, here, too_much
 from client.approval.code_hash import code_hash, dependencies
 from client.approval.difference import difference
 from client.config import SiteConfig
@@ -30,20 +31,18 @@ def review(config: SiteConfig, plan: Plan) -> Review:
     Raises ConsiliumError where one of these cannot be read.
     """
     policy = load_policy(config.policy)
-    spent = promised(plan, _mechanism(config, plan))
+    spent = here(config, plan, promised(plan, _mechanism(config, plan)))
     kinds = sorted({each.event.kind for each in spent if isinstance(each.event, Unnoised)})
     cost = epsilon(spent, delta=policy.budget.delta)
     columns = columns_read(config, plan)
     refusals = list(objections(policy, plan, columns=columns, unnoised=kinds, code=code_hash()))
-    if cost > policy.budget.epsilon_per_study:
-        most = policy.budget.epsilon_per_study
-        words = f"the whole run costs epsilon = {cost:.3f}; budget.epsilon_per_study is {most:g}."
-        refusals.append(Refusal("budget_exceeded", words))
+    before = already_spent(config, plan)
+    refusals += too_much(before, spent, policy.budget)
     versions = ", ".join(f"{name} {version}" for name, version in dependencies())
     parts = [
         *describe(plan),
         (f"{len(columns)} column(s) of this site's tables are read", _columns(columns)),
-        ("What the whole run costs a patient's privacy here", _cost(policy, plan, spent, cost, kinds)),
+        ("What the whole run costs a patient's privacy here", _cost(policy, plan, spent, cost, kinds, before)),
         ("What differs from the plan approved last", _changed(config, plan)),
         ("With which code", [f"Code hash: {code_hash()}", f"Packages: {versions}"]),
         ("What this site's policy says", _verdict(refusals)),
@@ -69,7 +68,7 @@ def _columns(columns: dict[str, list[str]]) -> list[str]:
     return [f"{column}: {', '.join(roles)}" for column, roles in columns.items()]
 
 
-def _cost(policy: Policy, plan: Plan, spent: list[Spent], cost: float, kinds: list[str]) -> list[str]:
+def _cost(policy: Policy, plan: Plan, spent: list[Spent], cost: float, kinds: list[str], before: Before) -> list[str]:
     lines, own = [], policy.budget
     if len(kinds) < len({_name(each) for each in spent}):
         lines.append(f"Releases with noise: epsilon = {cost:.3f} at delta = {own.delta:g}, all together.")
@@ -77,6 +76,8 @@ def _cost(policy: Policy, plan: Plan, spent: list[Spent], cost: float, kinds: li
             f"Budget: {own.epsilon_per_study:g} for the study {plan.federation.name!r}, a name that the coordinator "
             f"chooses, so that what holds is {own.epsilon_per_year:g} for all studies of a year."
         )
+        study, year = (epsilon(of, delta=own.delta) for of in (before.study, before.year))
+        lines.append(f"Spent by other plans until now: {study:.3f} in this study, {year:.3f} in this year.")
     if kinds:
         lines.append(f"Releases without noise, of which no epsilon can be given: {', '.join(kinds)}.")
     return lines

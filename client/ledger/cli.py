@@ -32,15 +32,19 @@ def ledger(
     from client.ledger.account import accounts, course, postings, to_json
     from client.ledger.page import ledger_page
     from client.ledger.text import account_lines
+    from common.errors import ConsiliumError
     from common.files import write_atomic
 
     books = _books(site)
+    budget = books.budget
     if html is not None:
         _check_place(books, html)
+        if html.is_dir():
+            raise ConsiliumError(f"{html}: is a folder; --html names the page to be written.")
     if accept_restored:
         _accept(books)
     report = books.verified(None)
-    entries, budget = postings(report), books.budget
+    entries = postings(report)
     studies, years = accounts(entries, budget)
     if html is not None:
         by_study = {
@@ -96,6 +100,8 @@ def verify(
     key, export = None if card is None else _key_of(card), None
     if file is not None:
         export = verify_export(file, key if site is None else None)
+        if export.broken is None and not export.records:
+            raise ConsiliumError(f"{file}: holds no record; an export has one line for each.")
         _print(f"{file}: {_state(export)}")
         _stop_if_broken(export)
     if site is not None:
@@ -139,7 +145,14 @@ class _Books:
     """A site's ledger, and what its policy says of budgets."""
 
     config: "SiteConfig"
-    budget: "Budget"
+
+    @property
+    def budget(self) -> "Budget":
+        from client.ledger.ledger import Budget
+        from client.policy.policy import load_policy
+
+        rules = load_policy(self.config.policy).budget
+        return Budget(rules.epsilon_per_study, rules.epsilon_per_year, rules.delta)
 
     @property
     def name(self) -> str:
@@ -159,13 +172,9 @@ class _Books:
 
 def _books(site: Path) -> _Books:
     """site: a site.toml or its folder. Raises ConsiliumError."""
-    from client.config import load_site
-    from client.ledger.ledger import Budget
-    from client.policy.policy import load_policy
+    from client.config import load_home
 
-    config = load_site(site)
-    rules = load_policy(config.policy).budget
-    return _Books(config, Budget(rules.epsilon_per_study, rules.epsilon_per_year, rules.delta))
+    return _Books(load_home(site, why="has no ledger"))
 
 
 def _check_place(books: _Books, out: Path) -> None:
@@ -184,12 +193,13 @@ def _accept(books: _Books) -> None:
     from client.secure.keys import load_signing_key
     from common.errors import ConsiliumError
 
-    _print(
-        "Accept only what you put back yourself: what was released after that copy was made is not in it, and its",
+    typer.echo(
+        "Accept only what you put back yourself: what was released after that copy was made is not in it, and its\n"
         "budget would be spent twice. That it was put back is written into the ledger and stays there.",
+        err=True,
     )
     try:
-        typed = str(typer.prompt(f"To go on with this ledger, type the site's name ({books.name})"))
+        typed = str(typer.prompt(f"To go on with this ledger, type the site's name ({books.name})", err=True))
     except typer.Abort:
         raise ConsiliumError("Not accepted: somebody has to type the site's name.") from None
     if typed.strip() != books.name:

@@ -98,7 +98,7 @@ class Ledger:
                 write(receipt_to_json(replace(receipt, details=receipt.details | note)))
 
     def check_repeats(self, step: Step, digest: str) -> None:
-        """Raises Refusal `asked_too_often` for a question answered 1,000 times: each answer is a record on the disk."""
+        """Raises Refusal `asked_too_often` for a question answered 10,000 times: each answer is a record."""
         with self._reading():
             self._memory.check_repeats(step, digest)
 
@@ -125,8 +125,12 @@ class Ledger:
             return self._memory.rounds(study, also)
 
     def project(self, more: Entry, *, within: Budget, times: int = 1) -> None:
-        """Raises Refusal `budget_exceeded` or `too_many_rounds` unless `times` releases like `more` fit."""
+        """Raises Refusal `budget_exceeded` or `too_many_rounds` unless `times` releases like `more` fit.
+
+        And `rows_changed` where the same was answered without noise from other rows.
+        """
         with self._reading():
+            self._memory.check_rows(more)
             if more.step.kind == "train":
                 check_rounds(self._memory.rounds(more.study, more), most=within.rounds_per_study)
             year = datetime.fromtimestamp(max(self._now(), self._memory.last_time), UTC).year

@@ -9,9 +9,9 @@ from client.ledger.chain import Record
 from client.ledger.daily import MOST_A_DAY, Daily
 from client.ledger.receipts import Details, Entry, Receipt, Step, receipt_to_json, spent_of, step_of
 from common.errors import Refusal
-from common.privacy.events import Spent
+from common.privacy.events import Spent, Unnoised
 
-DIFFERENT_QUESTIONS, MOST_REPEATS = 3, 1_000
+DIFFERENT_QUESTIONS, MOST_REPEATS = 3, 10_000
 _TELLING = ("update_not_finite", "site_error")  # refusals that may depend on rows count as answers
 
 
@@ -25,6 +25,7 @@ class Memory:
         self._spent: dict[tuple[str, int], list[Spent]] = defaultdict(list)
         self._paid: dict[tuple[str, str, Step, Spent], int] = {}
         self._entries: dict[int, tuple[Step, str]] = {}
+        self._rows: dict[Step, set[str]] = defaultdict(set)
         self._rounds: dict[str, set[tuple[Step, str]]] = defaultdict(set)
         self._refusals, self._not_written = Daily(), Counter[str]()
 
@@ -47,6 +48,8 @@ class Memory:
                     step, spent = step_of(body), spent_of(body)
                     self._spent[study, year] = merged([*self._spent[study, year], spent])
                     self._entries[record.number] = (step, "")
+                    if isinstance(spent.event, Unnoised):
+                        self._rows[step].add(body["dataset"])
                     if step.kind == "train":
                         self._rounds[study].add((step, body.get("request", "")))
                     if body["again"]:
@@ -81,6 +84,17 @@ class Memory:
             if study in (None, of_study) and year in (None, in_year)
             for one in some
         )
+
+    def check_rows(self, entry: Entry) -> None:
+        """Raises Refusal `rows_changed` where a step without noise was answered from other rows than the entry's.
+
+        The difference of the two answers would be the patients who came or went, exactly. Declared levels are rounded
+        to five steps, and every session needs them.
+        """
+        if not isinstance(entry.spent.event, Unnoised) or entry.step.kind == "query.declare":
+            return
+        if self._rows.get(entry.step, set()) - {entry.dataset}:
+            raise Refusal("rows_changed", f"{entry.step} was answered, without noise, from other rows than these.")
 
     def check_repeats(self, step: Step, digest: str) -> None:
         times = self._asked.get(step, Counter[str]())[digest]

@@ -50,7 +50,7 @@ class Round:
     def check_rows(self, rows: str) -> None:
         """Raises Refusal unless the stored report is of the rows as they are now: somebody may have objected since.
 
-        The code is that of a report which a crash took: nobody is told that somebody objected.
+        The code is that of a report which a crash took, so that the coordinator asks for another one by itself.
         """
         if self.rows != rows:
             raise Refusal("report_lost", "the data have changed since the stored report was made; it does not leave.")

@@ -74,6 +74,10 @@ def first_problem(error: ValidationError, content: Any) -> str:
         return f"unknown key '{key}'; docs/federation.md lists the keys that are allowed."
     if kind == "missing":
         return f"required key '{key}' is missing."
+    if kind == "too_short":
+        return f"'{key}' is {_short(found)}, but at least {detail['ctx']['min_length']} entry is needed."
+    if kind == "string_pattern_mismatch":
+        return f"'{key}' is {_short(found)}, which does not match {detail['ctx']['pattern']}."
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if kind == "value_error":
         return f"{key}: {message}." if key else f"{message}."

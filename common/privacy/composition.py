@@ -7,13 +7,17 @@ Alg. 1): its answer is above the true one on any grid, and the lower the finer. 
 is above by less than 1e-3 (largest seen: 4.2e-4), except where the answer is in the hundreds or a multiplier is 0.5
 or less.
 
-Noise that hides nobody is answered from above and at once: a release with a multiplier below 0.1, or one of more than a
-million, counts as one over everybody (without the chance of a sample it costs more). So does any where that is less
-than the grid says, or where the losses are too large for dp_accounting's arithmetic. A multiplier below 1e-9 is none.
+More than a million releases over samples may cost up to 1e-3 per million more than the truth; more than 100 million, or
+where it is in the hundreds, are answered by Renyi divergences, which are above by more (twice as much was seen).
+
+Noise that hides nobody is answered from above: a release with a multiplier below 0.1 counts as one over everybody
+(without the chance of a sample it costs more). So does any where that is less than the grid says, or where the losses
+are too large for dp_accounting's arithmetic. A multiplier below 1e-9 is none.
 
 dp_accounting is imported when it is first needed: it takes longer than all other imports of a site's commands.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache, reduce
@@ -31,7 +35,7 @@ _MOST_SLOW_POINTS = 1 << 16  # of one release with a small multiplier, whose los
 _LITTLE, _SOME = 0.1, 0.5  # multipliers: below the first no sample counts, up to the second grids are coarser
 _NOTHING = 1e-9
 _HUNDREDS = 200.0  # an epsilon that protects nobody: how much more the sampled releases cost is not worked out
-_MOST_SAMPLES = 10**6  # more releases than that count as over everybody
+_FINE_SAMPLES, _GRID_SAMPLES = 10**6, 10**8  # up to the first the tolerance holds, beyond the second no grid is tried
 
 
 def account_of(releases: Iterable[tuple[float, float, int]]) -> Account:
@@ -64,6 +68,9 @@ def _composed(account: Account, delta: float, interval: float | None) -> float:
     precision = sum(count * (1.0 / multiplier) ** 2 for multiplier, _, count in set(account).difference(sampled))
     if _gaussian(precision, delta) > _HUNDREDS:
         return everybody
+    many = sum(count for _, _, count in sampled)
+    if many > _FINE_SAMPLES and ((bound := _renyi(account, delta)) > _HUNDREDS or many > _GRID_SAMPLES):
+        return min(everybody, bound)
     try:
         parts = [
             _losses(multiplier, probability, step).self_compose(count) for multiplier, probability, count in sampled
@@ -83,18 +90,35 @@ def _gaussian(precision: float, delta: float) -> float:
     return float(get_epsilon_gaussian(1.0 / sqrt(precision), delta)) if precision else 0.0
 
 
+def _renyi(account: Account, delta: float) -> float:
+    """An upper bound that takes no grid: moments of the loss, which add up."""
+    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
+    from dp_accounting.rdp import RdpAccountant
+
+    log, accountant = logging.getLogger("absl"), RdpAccountant()
+    level = log.level
+    log.setLevel(logging.ERROR)  # it tells of orders that it leaves out: the bound is over the rest
+    try:
+        for multiplier, probability, count in account:
+            accountant.compose(PoissonSampledDpEvent(probability, GaussianDpEvent(multiplier)), count)
+        found = float(accountant.get_epsilon(delta))
+    finally:
+        log.setLevel(level)
+    return inf if isnan(found) else found
+
+
 def _is_sampled(part: tuple[float, float, int]) -> bool:
-    multiplier, probability, count = part
-    return probability < 1.0 and multiplier >= _LITTLE and count <= _MOST_SAMPLES
+    multiplier, probability, _ = part
+    return probability < 1.0 and multiplier >= _LITTLE
 
 
 def interval_of(account: Account) -> float:
     """Distance of the losses on the grid for `account`: a power of two, so that of two grids one holds the other.
 
     Rounding on a grid of interval h adds at most h^2 / 4 to the variance V of a release's loss. Over n releases this
-    moves the mean by n h^2 / 8 and a quantile by about n h^2 / (2 sqrt(V)), both kept to the tolerance. V is bounded
-    through the chi-square divergence, p^2 (e^(1/z^2) - 1) per release. Where a grid so fine would have more than a
-    million points, it is coarser.
+    moves the mean by n h^2 / 8 and a quantile by about n h^2 / (2 sqrt(V)), both kept to the tolerance; for n above a
+    million, to n / 10^6 times that. V is bounded through the chi-square divergence, p^2 (e^(1/z^2) - 1) per release.
+    Where a grid so fine would have more than a million points, it is coarser.
     """
     count, mean, variance, longest, slow = 0, 0.0, 0.0, 10.0, 0.0
     for part in account:
@@ -107,7 +131,7 @@ def interval_of(account: Account) -> float:
         reach = log1p(probability * expm1(min(once / 2.0 + 10.0 / max(multiplier, _NOTHING), 700.0)))
         longest = max(longest, once / 2.0 + 10.0, reach)
         slow = max(slow, reach if probability < 1.0 and multiplier <= _SOME else 0.0)
-    fine = sqrt(_TOLERANCE * min(8.0, 2.0 * sqrt(variance)) / max(count, 1))
+    fine = sqrt(_TOLERANCE * min(8.0, 2.0 * sqrt(variance)) / max(min(count, _FINE_SAMPLES), 1))
     coarse = max((mean + 16.0 * sqrt(variance) + longest) / _MOST_POINTS, slow / _MOST_SLOW_POINTS)
     return float(2.0 ** max(min(floor(log2(max(fine, 1e-300))), -10), ceil(log2(coarse))))
 

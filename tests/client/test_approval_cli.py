@@ -10,9 +10,12 @@ from typer.testing import CliRunner
 from client.approval.approval import approval_path, check_approval
 from client.approval.code_hash import code_hash, dependencies
 from client.config import load_site
+from client.ledger.ledger import LEDGER, Entry, Ledger, Step
 from client.policy.policy import SIMULATED, load_policy, write_policy
+from client.secure.keys import load_signing_key
 from common.errors import ConsiliumError, PlanError, Refusal
 from common.files import read_plan
+from common.privacy.events import Gaussian, Spent
 from experiments.cli import app
 from tests.client.conftest import Command
 from tests.conftest import small_content, small_table
@@ -104,6 +107,30 @@ def test_the_cost_of_a_whole_run_is_shown_and_held_against_the_budget(consilium:
         write_policy(Path("north/policy.toml"), budget)
         told = consilium("site", "review", "north", "noised.toml")
         assert ("Nothing against this plan." in told) == allowed == ("[budget_exceeded]" not in told)
+
+
+def test_what_other_plans_have_spent_is_shown_and_counts(consilium: Command) -> None:
+    told = consilium("site", "review", "north", "noised.toml")
+    cost = float(told.split("Releases with noise: epsilon = ", 1)[1].split(" ", 1)[0])
+    budget = {"allow_unnoised": ["levels"], "epsilon_per_study": 2 * cost, "epsilon_per_year": 2 * cost}
+    write_policy(Path("north/policy.toml"), {"budget": budget})
+    config, plan = load_site("north"), read_plan(Path("noised.toml"))
+    half = Spent(Gaussian(0.6), "another division", "train")
+    for study, year, of in (
+        ("another", "epsilon_per_year", "0.000 in this study"),
+        (plan.federation.name, "epsilon_per_study", ""),
+    ):
+        with Ledger(config.folder / LEDGER, load_signing_key(config)) as ledger:
+            step = Step("ab" * 32, "train", 1, 0)
+            ledger.spend(Entry(study, step, half, "patient", "da" * 32, "90" * 32))
+        told = consilium("site", "review", "north", "noised.toml")
+        assert "Spent by other plans until now: " in told and of in told
+        assert "with what was spent before" in told and f"budget.{year} is" in told and "[budget_exceeded]" in told
+        assert f"epsilon = {cost:.3f}, with" in told
+    with Ledger(config.folder / LEDGER, load_signing_key(config)) as ledger:
+        own_entry = Entry(plan.federation.name, Step(plan.hash, "train", 1, 0), half, "patient", "da" * 32, "90" * 32)
+        ledger.spend(own_entry)
+    assert consilium("site", "review", "north", "noised.toml") == told, "what it spent itself is in its own cost"
 
 
 def test_words_of_a_plan_cannot_play_tricks_on_the_screen(consilium: Command) -> None:

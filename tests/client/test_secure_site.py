@@ -32,7 +32,7 @@ from common.secagg.messages import (
 )
 from server.exchange import Question
 from tests.conftest import small_table
-from tests.secure import STEPS, Federation, Wire, build, code_of, data_of
+from tests.secure import STEPS, Federation, Wire, build, code_of, data_of, refuse
 from tests.wire import asked_in_a_sum
 
 
@@ -143,19 +143,34 @@ def test_same_question_gets_the_same_bytes_and_trains_nothing(federation, questi
 def test_a_stored_report_does_not_leave_once_one_of_its_patients_objects(federation: Federation) -> None:
     """The site stored its report and stopped before it left; when it is asked again, it is as if there were none."""
     wire = Wire()
-    wire.change("south", "train", lambda *_: None)
+    wire.change("south", "train", refuse)
     with federation.sums(wire) as sums:
         federation.collect(sums)
     (asked,) = (m for site, m, _ in wire.sent if (site, m.metadata.message_type) == ("south", "train"))
-    objected, path = str(small_table(2)[federation.plan.data.patient][0]), federation.sites["south"]
-    content = tomllib.loads(path.read_text())
-    content["data"]["exclude_patients"] = [objected]
-    path.write_text(tomli_w.dumps(content))
-    close_sessions()
+    _object(federation.sites["south"], str(small_table(2)[federation.plan.data.patient][0]))
     assert code_of(app(asked, federation.context("south"))) == "report_lost"
-    assert "since the stored report was made" in (path.parent / "site.log").read_text()
+    log = federation.sites["south"].parent / "site.log"
+    assert "since the stored report was made" in log.read_text()
+
+
+def test_a_second_session_does_not_open_the_same_sum_over_other_patients(federation: Federation) -> None:
+    """The difference of the two sums would be the patient who objected between them."""
     with federation.sums() as sums:
         assert federation.collect(sums).failed == {}
+        sums.state.finish(sums.journal)
+    _object(federation.sites["south"], str(small_table(2)[federation.plan.data.patient][0]))
+    wire = Wire()
+    with federation.sums(wire) as sums, pytest.raises(TooFewSites, match="opened_with_others"):
+        federation.collect(sums)
+    asked = [r for site, m, r in wire.sent if (site, m.metadata.message_type) == ("south", "train")]
+    assert set(map(code_of, asked)) == {"rows_changed"}
+
+
+def _object(path: Path, patient: str) -> None:
+    content = tomllib.loads(path.read_text())
+    content["data"]["exclude_patients"] = [patient]
+    path.write_text(tomli_w.dumps(content))
+    close_sessions()
 
 
 def test_same_model_in_another_round_is_masked_anew_and_only_as_often_as_allowed(federation: Federation) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import tomli_w
 
-from client import brake, door, gate
+from client import brake, door, gate, work
+from client.approval.approval import approval_path
+from client.ledger.ledger import Ledger
 from client.policy.policy import POLICY_FILE
 from client.session import close_sessions
 from common.privacy.accounting import epsilon
@@ -47,6 +49,78 @@ def test_policy_edited_during_a_run_stops_it_until_the_site_is_started_again(sit
     policy.with_suffix(".old").rename(policy)
     close_sessions()
     assert one.ask(plan, "train", 2).has_content()
+
+
+CHANGES = {
+    "paused": lambda one: brake.pause(one.config),
+    "policy_changed": lambda one: (one.folder / POLICY_FILE).write_text((one.folder / POLICY_FILE).read_text() + "\n"),
+    "plan_not_approved": lambda one: approval_path(one.config, small_plan().hash).unlink(),
+}
+
+
+@pytest.mark.parametrize("code", CHANGES)
+@pytest.mark.parametrize(("kind", "during"), [("train", "train"), ("evaluate", "evaluate"), ("query.survey", "survey")])
+def test_what_changes_during_the_work_stops_its_result(
+    kind: str, during: str, code: str, site: Any, monkeypatch
+) -> None:
+    plan = small_plan()
+    one, honest = site(plan), getattr(work, during)
+
+    def meanwhile(*arguments: Any) -> Any:
+        release = honest(*arguments)
+        CHANGES[code](one)
+        return release
+
+    monkeypatch.setattr(work, during, meanwhile)
+    one.assert_refused(one.ask(plan, kind), code)
+    assert one.records("entry") == one.receipts == []
+
+
+def test_what_changes_while_the_result_is_entered_stops_it(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget is spent then, and nothing has left."""
+    plan, honest = small_plan(), Ledger.spend
+    one = site(plan)
+
+    def meanwhile(*arguments: Any, **named: Any) -> int:
+        number = honest(*arguments, **named)
+        brake.pause(one.config)
+        return number
+
+    monkeypatch.setattr(Ledger, "spend", meanwhile)
+    one.assert_refused(one.ask(plan, "train"), "paused")
+    assert len(one.records("entry")) == 1 and one.receipts == []
+
+
+@pytest.mark.parametrize("kind", ["query.survey", "train", "evaluate"])
+def test_the_difference_of_two_answers_is_nobody(kind: str, site: Any, touched: list[str], tmp_path: Path) -> None:
+    """The same question before and after an objection would differ by that patient's own rows."""
+    plan, named = small_plan(), tmp_path / "objections.txt"
+    one = site(plan)
+    _object(one, named, "nobody")
+    assert one.ask(plan, kind).has_content() and one.ask(plan, kind).has_content()
+    for patient in sorted(set(small_table(0)[plan.data.patient].astype(str)))[:3]:
+        named.write_text(patient)
+        close_sessions()
+        touched.clear()
+        for shift in (0.0, 1e-3):  # hardly another question
+            one.assert_refused(one.ask(plan, kind, shift=shift), "rows_changed")
+        assert not {"train", "_scores", "of"} & set(touched)
+    if kind == "train":
+        assert one.ask(plan, kind, 2).has_content()
+    named.write_text("nobody")
+    close_sessions()
+    assert one.ask(plan, kind).has_content()
+
+
+def test_with_noise_the_difference_is_paid_for(site: Any, tmp_path: Path) -> None:
+    plan, named = per_patient(), tmp_path / "objections.txt"
+    one = site(plan)
+    _object(one, named, "nobody")
+    assert one.ask(plan, "evaluate").has_content()
+    named.write_text(sorted(set(small_table(0)[plan.data.patient].astype(str)))[0])
+    close_sessions()
+    assert one.ask(plan, "evaluate").has_content()
+    assert len(one.records("entry")) == 2
 
 
 def _object(one: OneSite, named: Path, *patients: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant, RDPAccountant
 
-from common.privacy.composition import Account, account_of, composed_epsilon, interval_of
+from common.privacy.composition import Account, _renyi, account_of, composed_epsilon, interval_of
 
 CASES = [  # sampling probability, noise multiplier, steps, delta
     (64 / 5000, 1.0, 2000, 1e-5),
@@ -88,7 +88,6 @@ def test_known_value_of_noise_shares() -> None:
 
 @given(st.floats(0.5, 50.0), st.floats(1e-4, 1.0), st.integers(1, 10**6), st.integers(1, 50))
 def test_more_releases_never_have_a_coarser_grid(multiplier, probability, count, times) -> None:
-    assume(count * times <= 10**6)  # more count as over everybody
     assume(count * times * probability**2 * expm1(multiplier**-2) < 0.04)  # beyond, memory may ask for a coarser one
     few, many = (interval_of(((multiplier, probability, each),)) for each in (count, count * times))
     assert many <= few <= 2.0**-10
@@ -139,11 +138,23 @@ def test_more_silly_releases_cost_more() -> None:
     ],
 )
 def test_what_counts_as_over_everybody_asks_for_no_fine_grid(account: Account, delta: float) -> None:
-    """More than a million samples, or a multiplier below 0.1: an answer on these grids took minutes."""
-    assert interval_of(account) >= 2.0**-17
+    """An answer on the grids that these had once took minutes."""
+    assert interval_of(account) >= 2.0**-19
     found = composed_epsilon(account, delta)
     everybody = composed_epsilon(tuple((z, 1.0, count) for z, _, count in account), delta)
     assert 0.0 < found <= everybody
+
+
+def test_nothing_jumps_where_the_grid_is_chosen_otherwise() -> None:
+    """At a million releases the tolerance begins to grow, at 100 million Renyi divergences take over."""
+    for count, more in ((10**6, 1.01), (10**8, 2.5)):
+        less, beyond = (composed_epsilon(((1.0, 1e-5, each),), 1e-5) for each in (count, count + 1))
+        assert less <= beyond <= less * more
+
+
+def test_renyi_bound_is_above_the_grid_s() -> None:
+    for account in (((1.0, 1e-3, 10**5),), ((0.7, 1e-4, 10**5), (5.0, 1.0, 4))):
+        assert composed_epsilon(account, 1e-5) <= _renyi(account, 1e-5) <= 3 * composed_epsilon(account, 1e-5)
 
 
 def test_who_protects_nobody_is_not_asked_how_much_the_samples_cost() -> None:
