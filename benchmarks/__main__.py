@@ -10,11 +10,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import dp, rounds, secagg, secagg_rounds, training
+from benchmarks import deployment, dp, rounds, secagg, secagg_rounds, training
 from benchmarks.measure import Ratio
+from common.errors import ConsiliumError
 from common.files import write_atomic
 
-BENCHMARKS = {"training": training, "rounds": rounds, "secagg": secagg, "secagg_rounds": secagg_rounds, "dp": dp}
+BENCHMARKS = {
+    "training": training,
+    "rounds": rounds,
+    "secagg": secagg,
+    "secagg_rounds": secagg_rounds,
+    "dp": dp,
+    "deployment": deployment,
+}
 _DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 _HEAD = """# Performance
 
@@ -58,4 +66,7 @@ def _section(name: str, ratios: list[Ratio]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except ConsiliumError as error:
+        sys.exit(str(error))

@@ -5,10 +5,11 @@ the source line of a traceback. Of those the log gets the class, and the places 
 """
 
 import logging
+import sys
 from pathlib import Path
 from types import TracebackType
 
-from common.errors import ConsiliumError
+from common.errors import ConsiliumError, Refusal
 
 _CHAIN = 8
 
@@ -47,6 +48,24 @@ class OwnFormatter(logging.Formatter):
             arguments = tuple(story(each) if isinstance(each, BaseException) else each for each in record.args)
             record = logging.makeLogRecord(record.__dict__ | {"args": arguments, "exc_text": None})
         return super().format(record).replace("\n", " | ")
+
+
+class _OwnFile(logging.FileHandler):
+    """A log file. Where it cannot be written, Python would show the line and the error behind it on the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        print(f"{self.baseFilename}: a line of this log could not be written.", file=sys.stderr)
+
+
+def own_file(path: Path) -> logging.Handler:
+    """Errors in full stay in this file, which only the site's own user reads. Raises Refusal `cannot_record`."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise Refusal("cannot_record", f"{path}: cannot be written: {error.strerror or error}.") from None
+    handler = _OwnFile(path, encoding="utf-8", delay=True)
+    handler.setFormatter(OwnFormatter())
+    return handler
 
 
 def _places(trace: TracebackType | None) -> list[str]:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import secrets
+import select
 import signal
 import socket
 import subprocess
@@ -42,6 +43,7 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 
 from client.app import app
 from client.door import answer
+from client.network.memory import Spare, share_one_heap
 from client.network.parent import ends_with_me
 from client.own_log import story
 from client.release import Release
@@ -50,7 +52,7 @@ from client.session import Session
 from client.start import check_start, site_of
 from common.errors import ConsiliumError, Refusal
 
-POLL_S, MESSAGE_S, STOP_S, NOTICE_S = 0.1, 10.0, 10.0, 5.0
+POLL_S, UNTOLD_S, MESSAGE_S, STOP_S, NOTICE_S = 0.1, 1.0, 10.0, 10.0, 5.0
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _log = logging.getLogger("consilium.runner")
 _lost = threading.Event()
@@ -128,8 +130,9 @@ def run(app_folder: Path, supernode_arguments: list[str]) -> int:
 
 
 def prepare() -> None:
-    """Once in a process: SIGTERM ends it in order, and sums have one order of their terms."""
+    """Once in a process: SIGTERM ends it in order, sums have one order of their terms, and threads share one heap."""
     signal.signal(signal.SIGTERM, _stop)
+    share_one_heap()
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
 
 
@@ -141,21 +144,31 @@ def serve(approved: str, supernode_arguments: Sequence[str], *, files: Sequence[
     """
     secret, port = secrets.token_urlsafe(32).encode(), _free_port()
     descriptor = in_memory("runner-secret", secret)
+    told, tell = os.pipe()
     try:
-        own = ["--isolation", "process", "--superexec-auth-secret-file", f"/proc/self/fd/{descriptor}"]
+        shown = ("--tell", str(tell), "--superexec-auth-secret-file", f"/proc/self/fd/{descriptor}")
+        own = ["--isolation", "process", *shown]
         where = ["--host", "127.0.0.1", "--port", str(port)]
-        supernode = subprocess.Popen(
-            [sys.executable, "-m", "client.supernode", *own, *where, *supernode_arguments],
-            pass_fds=(descriptor, *files),
-            preexec_fn=ends_with_me(),
-        )
+        try:
+            supernode = subprocess.Popen(
+                [sys.executable, "-m", "client.supernode", *own, *where, *supernode_arguments],
+                pass_fds=(descriptor, tell, *files),
+                preexec_fn=ends_with_me(),
+            )
+        finally:
+            os.close(tell)  # so that its end is heard
         noticed = threading.Event()
         threading.Thread(target=_end_if_stuck, args=(supernode, noticed), daemon=True).start()
         try:
             runner = Runner(f"127.0.0.1:{port}", secret=secret, approved=approved)
+            spare = Spare()
             while supernode.poll() is None:
-                if not runner.serve_one():
-                    _wait(supernode, POLL_S)
+                if runner.serve_one():
+                    spare.used()
+                elif not _is_told(told):
+                    _wait(supernode, POLL_S)  # it may be ending
+                else:
+                    spare.rest()
         finally:
             noticed.set()
             supernode.terminate()
@@ -164,6 +177,7 @@ def serve(approved: str, supernode_arguments: Sequence[str], *, files: Sequence[
         return supernode.wait()
     finally:
         os.close(descriptor)
+        os.close(told)
 
 
 def in_memory(name: str, content: bytes) -> int:
@@ -173,6 +187,13 @@ def in_memory(name: str, content: bytes) -> int:
     with open(descriptor, "wb", closefd=False) as file:
         file.write(content)
     return descriptor
+
+
+def _is_told(told: int) -> bool:
+    """Wait until the SuperNode says that it has a task, or some time; False if it says no more."""
+    if not select.select([told], [], [], UNTOLD_S)[0]:
+        return True
+    return bool(os.read(told, 4096))
 
 
 def _free_port() -> int:

@@ -1,7 +1,6 @@
 """A site at work: its settings, the plan it approved, its data on its device; warm between messages."""
 
 import logging
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +14,10 @@ from client.at_rest.files import Vaulted
 from client.at_rest.key import vaulted
 from client.config import SiteConfig, find_sites, load_site
 from client.ledger.ledger import LEDGER, Ledger
-from client.own_log import OwnFormatter
+from client.own_log import own_file
 from client.policy.policy import Policy, load_policy
 from client.secure.answers import Round, SecureSite
-from client.secure.keys import load_roster, load_signing_key
+from client.secure.keys import ROSTER, load_roster, load_signing_key
 from client.secure.store import STORE, FileVault, Vault
 from client.site_rows import TRAIN, SiteRows
 from client.training.randomness import Randomness, SystemRandomness
@@ -44,6 +43,7 @@ class Session(SiteRows):
 
     virtual: bool = False
     _approved: tuple[int, int] | None = None
+    _accepted: tuple[int, int] | None = None
 
     @cached_property
     def log(self) -> logging.Logger:
@@ -51,7 +51,7 @@ class Session(SiteRows):
         logger = logging.getLogger(f"{LOGGER}.{self.config.folder}")
         if not logger.handlers:
             logger.propagate = False
-            logger.addHandler(_handler(self.config.folder / "site.log"))
+            logger.addHandler(own_file(self.config.folder / "site.log"))
         return logger
 
     def close(self) -> None:
@@ -96,8 +96,7 @@ class Session(SiteRows):
 
     def check_approval(self) -> None:
         """Raises Refusal unless the operator has approved this plan. Read again only when the file is another one."""
-        path = approval_path(self.config, self.plan.hash)
-        now = (path.stat().st_ino, path.stat().st_mtime_ns) if exists(path) else None
+        now = _mark(approval_path(self.config, self.plan.hash))
         if now is None or now != self._approved:
             check_approval(self.config, self.plan)
             self._approved = now
@@ -130,6 +129,7 @@ class Session(SiteRows):
     @cached_property
     def secure(self) -> SecureSite:
         """This site's part in secure sums. Raises PlanError where it has no key or has accepted no roster."""
+        self._accepted = _mark(self.config.keys / ROSTER)
         rules, accepted = self.policy.secure, load_roster(self.config)
         if accepted is None:
             raise PlanError(f"{self.config.keys}: no roster was accepted; `consilium site accept` keeps one.")
@@ -137,6 +137,11 @@ class Session(SiteRows):
         policy = rules.in_sums(self.plan.aggregation.least_sites)
         party = Party(self.config.name, self.signing_key, accepted.roster, policy)
         return SecureSite(self.plan, party, self.vault)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether this site has accepted another roster since, perhaps with a new key of its own."""
+        return self._accepted not in (None, _mark(self.config.keys / ROSTER))
 
     @cached_property
     def contributions(self) -> Contributions:
@@ -196,8 +201,13 @@ def open_session(context: Context) -> Session:
         raise PlanError(f"{config.source}: key 'site.plan' is missing; it names the federation.toml approved here.")
     plan = read_plan(config.plan)
     key = (str(config.folder), plan.hash)
-    if key not in _sessions or _sessions[key].config != config:  # site.toml was edited: begin anew with what it says
+    known = _sessions.get(key)
+    if known is None or known.config != config:  # site.toml was edited: begin anew with what it says
         keep_session(Session(config, plan, virtual))
+    elif known.is_behind:
+        session = Session(config, plan, virtual)
+        session.policy = known.policy  # an edited one still waits for a start
+        keep_session(session)
     return _sessions[key]
 
 
@@ -232,19 +242,9 @@ def _site_of(context: Context) -> tuple[SiteConfig, bool]:
     raise PlanError("node config 'site-config' is missing; it names this site's site.toml.")
 
 
-class _OwnFile(logging.FileHandler):
-    """A log file. Where it cannot be written, Python would show the line and the error behind it on the terminal."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        print(f"{self.baseFilename}: a line of this log could not be written.", file=sys.stderr)
-
-
-def _handler(path: Path) -> logging.Handler:
-    """Errors in full stay in this file, which only the site's own user reads. Raises Refusal `cannot_record`."""
-    try:
-        path.touch(mode=0o600)
-    except OSError as error:
-        raise Refusal("cannot_record", f"{path}: cannot be written: {error.strerror or error}.") from None
-    handler = _OwnFile(path, encoding="utf-8", delay=True)
-    handler.setFormatter(OwnFormatter())
-    return handler
+def _mark(path: Path) -> tuple[int, int] | None:
+    """Differs as soon as another file takes this one's place; None where there is none."""
+    if not exists(path):
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns

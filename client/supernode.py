@@ -1,12 +1,14 @@
 """`flower-supernode` for a hospital: mutual TLS, short pauses while a run goes on, an end where Flower's would hang.
 
-    python -m client.supernode [--client-certificate FILE --client-key FILE] [--state FOLDER] FLOWER'S OWN ARGUMENTS
+    python -m client.supernode [--client-certificate FILE --client-key FILE] [--state FOLDER] [--tell DESCRIPTOR]
+        FLOWER'S OWN ARGUMENTS
 
 Flower's own waits three seconds between two looks, which is most of a small round: a secure round is three exchanges,
 not one. This one does so only at rest: what it asks of the coordinator while no run goes on stays the same.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import ssl
@@ -32,23 +34,34 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from client.network.contact import Contact, of_error, of_response, write_contact
 from client.network.ended_runs import drop_tasks_of_ended_runs
+from client.network.lost_answers import go_on_after_refused_pieces
+from client.network.memory import Spare, share_one_heap
 from common.errors import ConsiliumError
 
-POLL_S, BUSY_S, IDLE_S = 0.2, 60.0, 3.0
+ANSWER_S, POLL_S, BUSY_S, IDLE_S = 0.02, 0.2, 60.0, 3.0
 NOTE_S, TICK_S, SILENT_TICKS = 5.0, 10.0, 18
 HEARTBEAT = "/v1/fleet/send-node-heartbeat"
 
 
 class Pauses:
-    """Flower's loop sleeps IDLE_S where nothing came, and less while it waits for an answer: then a run goes on."""
+    """Flower's loop sleeps IDLE_S where nothing came, and less while it waits for an answer: then a run goes on.
+
+    The answer comes from this machine: to look for it often costs nobody a request.
+    """
 
     def __init__(self) -> None:
         self._busy_until = 0.0
+        self._spare = Spare()
 
     def sleep(self, seconds: float) -> None:
+        now = time.monotonic()
         if seconds < IDLE_S:
-            self._busy_until = time.monotonic() + BUSY_S
-        time.sleep(min(seconds, POLL_S) if time.monotonic() < self._busy_until else seconds)
+            self._busy_until = now + BUSY_S
+            self._spare.used()
+            time.sleep(min(seconds, ANSWER_S))
+        else:
+            self._spare.rest()
+            time.sleep(min(seconds, POLL_S) if now < self._busy_until else seconds)
 
 
 class Notes:
@@ -67,6 +80,8 @@ class Notes:
             response: httpx.Response = call_next(context)
         except httpx.TransportError as error:
             self._note(of_error(error, now=datetime.now(UTC)))
+            if _cut_short(error):
+                raise httpx.ConnectError("the other side was gone before the handshake ended") from error
             raise
         self._note(of_response(response, now=datetime.now(UTC)))
         return response
@@ -81,6 +96,16 @@ class Notes:
                 write_contact(self._state, contact)
             except ConsiliumError as error:  # a full disk must not cut the connection
                 print(error, file=sys.stderr)
+
+
+def _cut_short(error: BaseException | None) -> bool:
+    """Whether a handshake ended without a word, as when a gateway is killed or a proxy has nobody behind it.
+
+    Flower ends for good at whatever has `SSL` in its text: that is for a certificate that is wrong.
+    """
+    while error is not None and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def tls(authority: bytes | str, certificate: str, key: str) -> ssl.SSLContext:
@@ -143,6 +168,21 @@ class _Kept(Notes):
         self.kept = contact
 
 
+def tell_of_tasks(descriptor: int) -> None:
+    """From now on the runner hears of each task once all of its message is here: it need not ask all the time."""
+    whole = start_client_internal._pull_and_store_message
+    os.set_blocking(descriptor, False)
+
+    def pull_and_store(**functions: Any) -> int | None:
+        run: int | None = whole(**functions)
+        if run is not None:
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):  # it has been told often enough, or has ended
+                os.write(descriptor, b".")
+        return run
+
+    start_client_internal._pull_and_store_message = pull_and_store
+
+
 def _end_if_silent(notes: Notes) -> None:
     """End the process where its heartbeats have stopped for three minutes: it would poll on and never be online.
 
@@ -166,7 +206,9 @@ def main() -> None:
     parser.add_argument("--client-certificate")
     parser.add_argument("--client-key")
     parser.add_argument("--state", type=Path)
+    parser.add_argument("--tell", type=int)
     own, sys.argv[1:] = parser.parse_known_args()
+    share_one_heap()
     if own.client_certificate is not None:
         notes = Notes(own.state)
         replacement = mutual_client(own.client_certificate, own.client_key, notes)
@@ -175,6 +217,9 @@ def main() -> None:
     start_client_internal.time = SimpleNamespace(**vars(time) | {"sleep": Pauses().sleep})
     inflatable_utils.pull_objects.__kwdefaults__["initial_backoff"] = 0.02
     drop_tasks_of_ended_runs()
+    go_on_after_refused_pieces()
+    if own.tell is not None:
+        tell_of_tasks(own.tell)
     try:
         flower_supernode()
         print("SuperNode: the connection ended for good.", file=sys.stderr)

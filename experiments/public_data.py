@@ -6,15 +6,16 @@ The only code that names these data sets; everything else reads them like any ho
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import numpy as np
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from common.errors import ConsiliumError, DataError, PlanError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Check(NamedTuple):
@@ -100,6 +101,9 @@ def check(name: str, directory: str | Path) -> list[Check]:
     directory: the folder with the tables, or one above it. Raises PlanError for another name, and DataError if files
     or columns are not laid out as documented.
     """
+    import numpy as np
+    import pandas as pd  # here, for every command of `consilium` reads this file
+
     if name not in _SETS:
         raise PlanError(f"data set {name!r} is not known; allowed: {', '.join(sorted(_SETS))}.")
     expected = _SETS[name]
@@ -139,7 +143,9 @@ def _missing(expected: _DataSet, folder: Path) -> list[str]:
     return [file for file in expected.rows if not (folder / file).is_file()]
 
 
-def _read(file: Path, expected: _DataSet) -> pd.DataFrame:
+def _read(file: Path, expected: _DataSet) -> "pd.DataFrame":
+    import pandas as pd
+
     wanted = [expected.patient, *expected.labels]
     try:
         with file.open(encoding="utf-8", newline="") as text:

@@ -53,6 +53,7 @@ class Coordinator:
             self.journal.commit(state)
         else:
             self.journal.event("resumed", round=state.round)
+            self.journal.tell_round(state)  # the process before may have ended between its checkpoint and the event
         before = state.facts.get("seconds", 0.0)
         step = ServerStep(self.plan.aggregation)
         step.restore(state.arrays)
@@ -62,6 +63,7 @@ class Coordinator:
             state = train_round(run, state, step)
             state.facts["seconds"] = before + time.monotonic() - started
             self.journal.commit(state)
+            self.journal.tell_round(state)
         edges = evaluate(run, state)
         finish(run, state, self.grid, edges)
         if isinstance(run.sums, SecureSum):

@@ -56,11 +56,11 @@ def run(
     signal.signal(signal.SIGTERM, _ending)
     folder = load_home(home)
     with only_one(folder.state / FOLLOWED, f"{home}: a run goes on already; `consilium server status {home}`."):
-        plan, sites, target = prepare(folder, out)
+        plan, target = prepare(folder, out)
         _say(f"The run's folder is {target}.")
         with Progress(Console(highlight=False)) as progress:
             try:
-                Drive(folder, plan, target, sites, _say, progress, wait_s).run()
+                Drive(folder, plan, target, _say, progress, wait_s).run()
             except Paused as pause:
                 progress.close()
                 print(pause, file=sys.stderr)

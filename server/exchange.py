@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from numpy.typing import NDArray
 
-_FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
+_FIRST_POLL_S, _LONGEST_POLL_S, _POLL_PART = 0.02, 0.5, 4
+_SHORT_BYTES = 2**18
 _MOMENT_S = 2.0
 LATE = "no_answer_in_time"
 _FLOWERS = {5: "not_connected"}
@@ -24,8 +26,8 @@ _ABOUT = re.compile(r" Site: ([a-z0-9][a-z0-9_-]{0,63})\Z")
 class Question:
     """kind: Flower message type. round: 0 outside training. vector: (n,) float32, or None for a header alone.
 
-    protocol: a message of secure aggregation. Beside a vector it stands in the header; alone it may be long, and
-    travels as an array, which Flower sends in pieces.
+    protocol: a message of secure aggregation. It stands in the header, which costs Flower half as many requests as an
+    array; alone it may be long, and then travels as an array, which Flower sends in pieces.
     """
 
     kind: str
@@ -39,12 +41,13 @@ class Question:
         """The message for `node`; one that was away finds no question that nobody waits for any more."""
         header: dict[str, str | int | bytes]
         header = {"plan_hash": self.plan_hash, "round": self.round, "stage": self.stage}
-        if self.protocol and self.vector is not None:
+        in_header = self.vector is not None or len(self.protocol) <= _SHORT_BYTES
+        if self.protocol and in_header:
             header["protocol"] = self.protocol
         content = RecordDict({"header": ConfigRecord(header)})
         if self.vector is not None:
             content["arrays"] = ArrayRecord({"vector": Array(self.vector)})
-        elif self.protocol:
+        elif not in_header:
             message = Array("uint8", (len(self.protocol),), "bytes", self.protocol)
             content["arrays"] = ArrayRecord({"protocol": message})
         return Message(content, node, self.kind, group_id=str(self.round), ttl=timeout_s + _CLOCKS_S)
@@ -71,15 +74,16 @@ def ask_each(grid: Grid, questions: Mapping[int, Question], *, timeout_s: float,
     """Put its own question to every node and wait for all answers, at most `timeout_s` seconds.
 
     enough: once so many have answered well, the others have only a moment more.
-    Flower's own `send_and_receive` polls every three seconds; this one starts at 20 ms.
+    Flower's own `send_and_receive` polls every three seconds; this one starts at 20 ms, and then waits a quarter of the
+    time that has passed since it last heard something.
     """
     asked = list(questions)
-    identifiers = list(grid.push_messages([questions[node].to(node, timeout_s=timeout_s) for node in asked]))
+    identifiers = _push(grid, [questions[node].to(node, timeout_s=timeout_s) for node in asked])
     waiting = {identifier: node for identifier, node in zip(identifiers, asked, strict=True) if identifier}
     contents: dict[int, RecordDict] = {}
     failed = dict.fromkeys(set(asked) - set(waiting.values()), "not_delivered")
     blamed: dict[int, str] = {}
-    started, pause = time.monotonic(), _FIRST_POLL_S
+    started = heard = time.monotonic()
     deadline = started + timeout_s
     while waiting:
         for reply in grid.pull_messages(list(waiting)):
@@ -93,19 +97,32 @@ def ask_each(grid: Grid, questions: Mapping[int, Question], *, timeout_s: float,
                     blamed[node] = about
             else:
                 contents[node] = reply.content
-            pause = _FIRST_POLL_S
+            heard = time.monotonic()
         if not waiting:
             break
         if enough is not None and len(contents) >= enough:
             enough = None
             now = time.monotonic()
             deadline = min(deadline, now + _MOMENT_S + (now - started))
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= deadline:
             failed |= dict.fromkeys(waiting.values(), LATE)
             break
-        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(2 * pause, _LONGEST_POLL_S)
+        pause = min(_LONGEST_POLL_S, max(_FIRST_POLL_S, (now - heard) / _POLL_PART))
+        time.sleep(min(pause, deadline - now))
     return Answers(contents, failed, blamed)
+
+
+def _push(grid: Grid, messages: list[Message]) -> list[str]:
+    """Identifiers of `messages`, which the SuperLink has taken.
+
+    Where the connection breaks after it has stored a piece and before it says so, Flower sends the piece again, which
+    is refused. The same messages are then pushed once more: what has arrived is known by its hash.
+    """
+    try:
+        return list(grid.push_messages(messages))
+    except ObjectPushError:
+        return list(grid.push_messages(messages))
 
 
 def _code(reply: Message) -> str:

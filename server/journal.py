@@ -55,7 +55,7 @@ class Journal:
 
     def __init__(self, folder: Path, plan: Plan, *, resume: bool, listeners: tuple[Listener, ...] = ()) -> None:
         """Claims `folder` for `plan`. Raises RunError if it holds another run, or a run that was not to be resumed."""
-        self.folder, self._listeners = folder, listeners
+        self.folder, self._listeners, self._rounds = folder, listeners, plan.training.rounds
         plan_file = folder / PLAN
         if plan_file.exists():
             if read_bytes(plan_file) != plan.canonical:
@@ -67,6 +67,7 @@ class Journal:
         self._lock = _lock(folder)
         write_atomic(plan_file, plan.canonical)
         drop_torn_line(folder / EVENTS)
+        self._told = _last_round(folder / EVENTS)
 
     def event(self, event: str, **facts: Any) -> None:
         """Append to the log and tell the listeners. Raises RunError if the disk does not take it."""
@@ -86,10 +87,28 @@ class Journal:
     def commit(self, state: RunState) -> None:
         write_atomic(self.folder / CHECKPOINT, state.to_bytes())
 
+    def tell_round(self, state: RunState) -> None:
+        """The event of the last round of `state`, after its checkpoint: once, however often the run is resumed."""
+        if state.round > self._told:
+            self.event("round", rounds=self._rounds, **state.facts["history"][-1])
+            self._told = state.round
+
     def last(self) -> RunState | None:
         """The state after the last finished round, or None if no round was finished."""
         path = self.folder / CHECKPOINT
         return RunState.from_bytes(read_bytes(path), source=str(path)) if path.exists() else None
+
+
+def _last_round(path: Path) -> int:
+    """Number of the last round in a log of events; 0 before the first. A line that is none is passed over."""
+    last = 0
+    for line in read_bytes(path).splitlines() if path.exists() else []:
+        try:
+            event = json.loads(line)
+            last = int(event["round"]) if event["event"] == "round" else last
+        except (ValueError, KeyError, TypeError):
+            continue
+    return last
 
 
 def _lock(folder: Path) -> IO[bytes]:

@@ -15,7 +15,6 @@ from client.secure.keys import load_signing_key
 from common.errors import ConsiliumError, Refusal
 from common.files import exists, read_bytes, write_atomic
 from common.plan import Plan, plan_from_canonical
-from common.plan.describe import describe
 from common.secagg.json_view import from_json, to_json
 from common.secagg.primitives import verify
 
@@ -61,6 +60,8 @@ def approve(config: SiteConfig, plan: Plan) -> Approval:
 
     Raises ConsiliumError where this site has no key, or the file cannot be written.
     """
+    from common.plan.describe import describe  # loads PyTorch, which whoever looks for an approval does not need
+
     key, last = load_signing_key(config), last_approved(config)
     approval = Approval(
         config.name,

@@ -15,6 +15,8 @@ from client import brake
 from client.approval.approval import check_approval
 from client.config import SiteConfig
 from client.data.table import load_table
+from client.ledger.file import LEDGER
+from client.ledger.verify import verify_ledger
 from client.network.app_stub import find_app
 from client.network.home import Home
 from client.network.reach import check_connection
@@ -55,6 +57,7 @@ def preflight(config: SiteConfig, *, app: Path | None = None) -> list[Finding]:
         ("plan", _plan),
         ("data", _data),
         ("roster", _roster),
+        ("ledger", _ledger),
         ("certificate", _certificate),
         ("connection", lambda config, home: (Finding(*each) for each in check_connection(config, home))),
         ("disk", _disk),
@@ -127,6 +130,19 @@ def _roster(config: SiteConfig, home: Home) -> Iterator[Finding]:
         )
         return
     yield Finding("ok", "roster", f"Roster {roster.number} of {roster.federation}: {', '.join(roster.sites)}.")
+
+
+def _ledger(config: SiteConfig, home: Home) -> Iterator[Finding]:
+    path = config.folder / LEDGER
+    if not exists(path):
+        yield Finding("ok", "ledger", "It begins with the first release.")
+        return
+    report = verify_ledger(path, None)
+    if report.broken is None:
+        yield Finding("ok", "ledger", f"{len(report.records):,} records, all of them as they were written.")
+        return
+    words = f"{path}: {report.broken} Until that is settled nothing is answered; docs/ledger.md says how."
+    yield Finding("error", "ledger", words)
 
 
 def _certificate(config: SiteConfig, home: Home) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import io
 import os
 import re
 import shutil
+import tempfile
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ from common.files import read_plan, write_atomic
 from common.privacy.events import UNNOISED_KINDS
 from experiments.cli import app
 
-KITS, WORK = Path("/kits"), Path("/tmp/federation")  # noqa: S108
+KITS = Path("/kits")
 SITES, SEED = 3, 0
 ROUNDS = int(os.environ.get("ROUNDS") or 8)
 # Every `up` opens sums on the same first model of the same plan, which a site takes for a coordinator that looks for
@@ -47,21 +48,22 @@ PARTS = {
 _DIGITS = re.compile(r"(?:\d{5} ){7}\d{5}")
 
 
-def main() -> None:
+def main(work: Path) -> None:
+    """work: an empty folder, for the coordinator's own and for what people send each other."""
     done = KITS / "authority" / "complete"
     if done.exists():
         print("Keys, plan and hospitals are there from an earlier start; `docker compose down -v` removes them.")
         return
-    home = WORK / "coordinator"
+    home = work / "coordinator"
     consilium("server", "init", home, "--federation", "demo", "--address", "gateway:9443", "--listen", "0.0.0.0:9443")
     settings = home / "coordinator.toml"
     settings.write_text(settings.read_text() + '\nlink_host = "superlink"\n')
     sites = _hospitals()
-    os.chdir(WORK)  # where people put what they send each other
+    os.chdir(work)  # where people put what they send each other
     for site in sites.values():
         consilium("site", "init", site)
     requests = [site / f"{name}.request.json" for name, site in sites.items()]
-    proposed = consilium("server", "enrol", home, *requests, "--plan", _plan())
+    proposed = consilium("server", "enrol", home, *requests, "--plan", _plan(work))
     for name, site in sites.items():
         consilium("site", "join", site, home / "invitations" / f"{name}.invitation.json")
         consilium("site", "sign", site, site / "proposal.json", "--approve", _DIGITS.findall(proposed)[-1])
@@ -95,11 +97,11 @@ def _hospitals() -> dict[str, Path]:
     return sites
 
 
-def _plan() -> Path:
+def _plan(work: Path) -> Path:
     """The demo's plan with this start's number of rounds."""
     text = (files("experiments") / "demo.toml").read_text()
     rounds = tomllib.loads(text)["training"]["rounds"]
-    path = WORK / "federation.toml"
+    path = work / "federation.toml"
     path.write_text(re.sub(rf"^rounds = {rounds}$", f"rounds = {ROUNDS}", text, flags=re.MULTILINE))
     return path
 
@@ -114,5 +116,5 @@ def _copy(source: Path, target: Path) -> None:
 
 if __name__ == "__main__":
     os.umask(0o077)
-    WORK.mkdir()
-    main()
+    with tempfile.TemporaryDirectory() as folder:
+        main(Path(folder))

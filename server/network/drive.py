@@ -46,7 +46,6 @@ class Drive:
     home: Home
     plan: Plan
     out: Path
-    sites: tuple[str, ...]
     say: Callable[[str], None]
     listener: Listener
     wait_s: float = 600.0
@@ -58,7 +57,7 @@ class Drive:
         request = self.home.state / STOP
         request.unlink(missing_ok=True)
         following = Following(self.out)
-        waiting_since, pause_s = 0.0, FIRST_PAUSE_S
+        waiting_since, pause_s, told = 0.0, FIRST_PAUSE_S, ""
         while True:
             rounds = following.rounds
             try:
@@ -69,9 +68,11 @@ class Drive:
                 return
             now = time.monotonic()
             if following.rounds > rounds or not waiting_since:
-                waiting_since, pause_s = now, FIRST_PAUSE_S
+                waiting_since, pause_s, told = now, FIRST_PAUSE_S, ""
+            told = reason if following.stopped else told  # the app's own words, with each hospital's code
             if now - waiting_since >= self.wait_s:
-                raise Paused(self._pausing(f"no round was finished for {self.wait_s:g} s: {reason}"))
+                before = f" Before that: {told}" if told not in ("", reason) else ""
+                raise Paused(self._pausing(f"no round was finished for {self.wait_s:g} s: {reason}{before}"))
             self.say(f"The run was cut off: {reason} It goes on from its journal.")
             self._sleep(min(pause_s, max(LOOK_S, self.wait_s - (now - waiting_since))), request)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -107,7 +108,8 @@ class Drive:
     def _begin(self) -> None:
         files = {"plan": self.home.plan, "out": self.out, "roster": self.home.roster, "key": self.home.coordinator_key}
         config = [f'{key}="{path}"' for key, path in files.items()]
-        config += [f"sites-expected={len(self.sites)}", f"wait-s={min(SITES_WAIT_S, self.wait_s):.1f}"]
+        wanted = len(sites_of(self.home, self.plan))  # at each attempt: a hospital may have joined or left meanwhile
+        config += [f"sites-expected={wanted}", f"wait-s={min(SITES_WAIT_S, self.wait_s):.1f}"]
         config += [f"resume={str(self._resumes()).lower()}"]
         self._run = str(flwr(self.home, "run", str(self.app), CONNECTION, "--run-config", " ".join(config))["run-id"])
         write_atomic(self.home.state / RUNNING, json.dumps({"run": self._run, "out": str(self.out)}).encode())
@@ -174,10 +176,9 @@ class Drive:
         return f"The run pauses, {reason.rstrip('.')}. Nothing is lost; it goes on with: {again}"
 
 
-def prepare(home: Home, out: Path | None) -> tuple[Plan, tuple[str, ...], Path]:
-    """The plan, the hospitals of the roster, and the folder of the run. Raises ConsiliumError where one is missing."""
+def prepare(home: Home, out: Path | None) -> tuple[Plan, Path]:
+    """The plan and the folder of the run. Raises ConsiliumError where one is missing, or a signature."""
     plan = read_plan(home.plan)
-    sites = home.site_names()
     if plan.aggregation.secure:
         signed = read_roster(home.roster)
         if load_coordinator_key(home.coordinator_key).verify_key != signed.roster.coordinator:
@@ -189,9 +190,13 @@ def prepare(home: Home, out: Path | None) -> tuple[Plan, tuple[str, ...], Path]:
         missing, enough = still_missing(signed, previous=previous)
         if not enough:
             raise ConsiliumError(f"{home.roster}: {', '.join(missing)} has to sign first; `consilium server collect`.")
-        sites = tuple(signed.roster.sites)
     connect(home)
-    return plan, sites, (out or home.runs / plan.hash[:12]).absolute()
+    return plan, (out or home.runs / plan.hash[:12]).absolute()
+
+
+def sites_of(home: Home, plan: Plan) -> tuple[str, ...]:
+    """The hospitals of the roster in use; in a plan with plain sums, all that are enrolled. Raises ConsiliumError."""
+    return tuple(read_roster(home.roster).roster.sites) if plan.aggregation.secure else tuple(home.site_names())
 
 
 def stop_flower_run(home: Home, run: str) -> None:

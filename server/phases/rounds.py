@@ -51,7 +51,6 @@ def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     entry |= {} if plan.privacy.noise_in_sum else _mean_norms(norms)
     entry |= {"learning_rate": learning_rate(plan.training, number), "seconds": time.monotonic() - started}
     run.note_failures(total.failed, number)
-    run.journal.event("round", rounds=plan.training.rounds, **entry)
     edges = state.arrays["edges"]
     if len(tallies):
         edges = judge.next_edges(edges, tallies, bins=plan.evaluation.round_bins)

@@ -32,7 +32,7 @@ from common.secagg.messages import (
 )
 from server.exchange import Question
 from tests.conftest import small_table
-from tests.secure import STEPS, Federation, Wire, build, code_of, data_of, refuse
+from tests.secure import STEPS, Federation, Wire, build, code_of, data_of, protocol_of, refuse
 from tests.wire import asked_in_a_sum
 
 
@@ -65,10 +65,10 @@ def test_everything_is_on_the_disk_before_it_is_answered(federation: Federation)
         kind = message.metadata.message_type
         with _store(federation, "south").open() as opened:
             if kind == "query.declare":
-                request = decode(OpenSession, message.content["arrays"]["protocol"].data)
+                request = decode(OpenSession, protocol_of(message))
                 assert encode(opened.session(request.session)[0].card) == reply.content["declaration"]["card"]
             elif kind == "query.cards":
-                cards = decode(SessionCards, message.content["arrays"]["protocol"].data)
+                cards = decode(SessionCards, protocol_of(message))
                 assert opened.session(cards.cards[0].session)[0].all_cards == cards
             elif kind == "train":
                 signed = decode(SignedHeader, message.content["header"]["protocol"])
@@ -78,7 +78,7 @@ def test_everything_is_on_the_disk_before_it_is_answered(federation: Federation)
                     data_of(reply),
                 )
             elif kind == "query.crosscheck":
-                asked = decode(CrossCheck, message.content["arrays"]["protocol"].data)
+                asked = decode(CrossCheck, protocol_of(message))
                 state = opened.session(asked.header.session)[1]
                 assert state.survivors and decode(SignedShares, state.answer).shares.member == "south"
                 assert state.opened == 0
@@ -90,7 +90,7 @@ def test_everything_is_on_the_disk_before_it_is_answered(federation: Federation)
         return reply
 
     def asked_of(message: Message) -> Unmask:
-        return decode(Unmask, message.content["arrays"]["protocol"].data)
+        return decode(Unmask, protocol_of(message))
 
     wire = Wire()
     for kind in ("query.declare", "query.cards", *STEPS):

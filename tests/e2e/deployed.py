@@ -24,6 +24,7 @@ from common.files import write_atomic
 from common.plan import Plan
 from common.privacy.events import UNNOISED_KINDS
 from deploy.compose.keys import node_key, server_certificate, shared_secret
+from tests.e2e.processes import stop_groups
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "deploy" / "flower_app"
@@ -195,14 +196,7 @@ class Federation:
             return False
 
     def stop(self) -> None:
-        for process in reversed(self._running.values()):
-            process.terminate()
-        for process in self._running.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=STOP_S)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        stop_groups(self._running.values(), timeout_s=STOP_S)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,10 @@ Whatever a person does goes through `consilium`. Whatever was started is stopped
 import contextlib
 import json
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from common.plan import Plan
 from common.privacy.events import UNNOISED_KINDS
 from server.journal import EVENTS
 from tests.e2e.deployed import DIGITS, wait_until
+from tests.e2e.processes import child, free_ports, groups_below
 
 CONSILIUM = (str(Path(sys.executable).parent / "consilium"),)
 START_S, RUN_S, STOP_S = 180.0, 900.0, 40.0
@@ -30,10 +29,16 @@ START_S, RUN_S, STOP_S = 180.0, 900.0, 40.0
 
 @dataclass
 class Network:
-    """folder: everything that is written. sites: name -> the hospital's own folder, with its site.toml."""
+    """folder: everything that is written. sites: name -> the hospital's own folder, with its site.toml.
+
+    host: where gateway and SuperLink listen; whoever dials them dials 127.0.0.1, where a relay may stand between.
+    before: told the gateway's port, gives the one that hospitals dial: of what stands between them and the gateway.
+    """
 
     folder: Path
     sites: dict[str, Path]
+    host: str = "127.0.0.1"
+    before: Callable[[int], int] | None = None
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -67,7 +72,8 @@ class Network:
     def enrol(self, plan: Plan) -> None:
         """From nothing to hospitals that may connect and have approved `plan`."""
         gateway, link = free_ports(2)
-        where = ("--address", f"localhost:{gateway}", "--listen", f"127.0.0.1:{gateway}", "--link-port", link)
+        dialled = self.before(gateway) if self.before else gateway
+        where = ("--address", f"localhost:{dialled}", "--listen", f"{self.host}:{gateway}", "--link-port", link)
         self.consilium("server", "init", self.home, "--federation", "network", *where)
         self.at_each_site("init")
         for home in self.sites.values():
@@ -103,16 +109,16 @@ class Network:
 
     def serve(self) -> None:
         """The coordinator's processes; returns once the hospitals' keys are registered."""
-        self._start("serve", *CONSILIUM, "server", "serve", self.home)
+        self._start("serve", *CONSILIUM, "server", "serve", self.home, "--link-listen", self.host)
         wait_until(lambda: self.status().get("ready"), "the coordinator's processes", START_S)
 
-    def start_site(self, site: str) -> None:
-        self._start(site, *CONSILIUM, "site", "start", self.sites[site])
+    def start_site(self, site: str, *options: object) -> None:
+        self._start(site, *CONSILIUM, "site", "start", self.sites[site], *options)
 
     def kill_site(self, site: str) -> None:
         """Everything of a hospital at once, as when the machine loses its power."""
         process = self._running.pop(site)
-        for group in _groups_below(process.pid):
+        for group in groups_below(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         process.wait()
@@ -139,13 +145,18 @@ class Network:
             return dict(json.loads((self.home / "state" / "serve.json").read_bytes()))
         return {}
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """`serve`, each site and `run`, as far as they were started -> process."""
+        return {name: process.pid for name, process in self._running.items()}
+
     def pid(self, part: str) -> int:
         """Of `superlink`, `superexec` or `gateway`, once it runs."""
         return int(wait_until(lambda: self.status().get("parts", {}).get(part, {}).get("pid"), part, START_S))
 
     def app_pid(self) -> int:
         """Of the coordinator's app."""
-        return int(wait_until(lambda: _child(self.pid("superexec"), b"flwr-serverapp"), "the app", START_S))
+        return int(wait_until(lambda: child(self.pid("superexec"), b"flwr-serverapp"), "the app", START_S))
 
     def logs(self) -> str:
         """The last lines of every process, for a test that fails."""
@@ -156,7 +167,7 @@ class Network:
         for process in reversed(self._running.values()):
             process.terminate()
         for process in self._running.values():
-            groups = _groups_below(process.pid)
+            groups = groups_below(process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=STOP_S)
             for group in groups:
@@ -164,12 +175,12 @@ class Network:
                     os.killpg(group, signal.SIGKILL)
             process.wait()
 
-    def _start(self, name: str, *command: object) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, *command: object, **variables: str) -> subprocess.Popen[bytes]:
         with open(self.folder / f"{name}.log", "ab") as log:
             self._running[name] = subprocess.Popen(
                 [str(word) for word in command],
                 cwd=self.folder,
-                env=self.environment,
+                env=self.environment | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -205,36 +216,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(each) for key, each in value.items() if each is not None}
     return [_without_none(each) for each in value] if isinstance(value, list) else value
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listened on a moment ago."""
-    with contextlib.ExitStack() as probes:
-        found = [probes.enter_context(socket.socket()) for _ in range(count)]
-        for probe in found:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in found]
-
-
-def _processes() -> Iterator[tuple[int, int, int]]:
-    """(process, parent, process group) of everything that runs."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = re.sub(r"^.*\) ", "", path.read_text(), flags=re.DOTALL).split()
-            yield int(path.parent.name), int(fields[1]), int(fields[2])
-
-
-def _groups_below(pid: int) -> set[int]:
-    """Process groups of `pid` and of everything that it started."""
-    found, all_of_them = {pid}, list(_processes())
-    while more := {process for process, parent, _ in all_of_them if parent in found} - found:
-        found |= more
-    return {group for process, _, group in all_of_them if process in found}
-
-
-def _child(pid: int, word: bytes) -> int | None:
-    for process, parent, _ in _processes():
-        with contextlib.suppress(OSError):
-            if parent == pid and word in Path(f"/proc/{process}/cmdline").read_bytes():
-                return process
-    return None

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 
 from server.exchange import Answers, Question, ask, ask_each
 from server.identity import act_as_coordinator
+from tests.secure import protocol_of
 from tests.server.clock import Clock
 
 NODES = (11, 12, 13)
@@ -129,8 +131,36 @@ def test_every_node_gets_its_own_question(clock: Clock) -> None:
     grid = ScriptedGrid(lambda _, sent: [_answer(message) for message in sent.values()])
     questions = {node: Question("query.crosscheck", "0" * 64, protocol=b"for %d" % node) for node in NODES}
     assert set(ask_each(grid, questions, timeout_s=1.0).contents) == set(NODES)
-    said = {node: message.content["arrays"]["protocol"].data for node, message in grid.sent.items()}
+    said = {node: protocol_of(message) for node, message in grid.sent.items()}
     assert said == {node: b"for %d" % node for node in NODES}
+
+
+class BreakingGrid(ScriptedGrid):
+    """Says of the first `breaks` attempts that a piece was refused, which it had taken."""
+
+    breaks = 1
+    pushed: tuple[list[Message], ...] = ()
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str | None]:
+        self.pushed = (*self.pushed, list(messages))
+        identifiers = super().push_messages(messages)
+        if len(self.pushed) <= self.breaks:
+            raise ObjectPushError("0" * 64, 1, "session")
+        return identifiers
+
+
+def test_questions_of_which_a_piece_was_refused_are_pushed_once_more_as_they_are(clock: Clock) -> None:
+    grid = BreakingGrid(lambda _, sent: [_answer(message) for message in sent.values()])
+    assert set(_ask(grid).contents) == set(NODES)
+    first, second = grid.pushed
+    assert len(first) == len(NODES) and all(a is b for a, b in zip(first, second, strict=True))
+
+
+def test_questions_that_are_refused_again_fail(clock: Clock) -> None:
+    grid = BreakingGrid(lambda *_: [])
+    grid.breaks = 2
+    with pytest.raises(ObjectPushError):
+        _ask(grid)
 
 
 @pytest.mark.parametrize("late", [2, 10_000])
@@ -180,10 +210,12 @@ def test_only_a_well_formed_name_is_taken_from_a_refusal(clock: Clock, reason: s
     assert answers.failed == {11: code} and answers.blamed == ({} if about is None else {11: about})
 
 
-def test_protocol_message_travels_in_the_header_beside_a_vector_and_else_as_an_array(clock: Clock) -> None:
+def test_protocol_message_travels_in_the_header_and_alone_as_an_array_where_it_is_long(clock: Clock) -> None:
     beside = Question("train", "0" * 64, 2, 0, np.ones(3, "f4"), b"header").to(11).content
     assert beside["header"]["protocol"] == b"header" and list(beside["arrays"]) == ["vector"]
-    alone = Question("query.unmask", "0" * 64, protocol=b"x" * 10_000).to(11).content
-    assert "protocol" not in alone["header"] and isinstance(alone["arrays"], ArrayRecord)
-    assert alone["arrays"]["protocol"].data == b"x" * 10_000
+    short = Question("query.unmask", "0" * 64, protocol=b"x" * 2**18).to(11).content
+    assert short["header"]["protocol"] == b"x" * 2**18 and list(short) == ["header"]
+    long = Question("query.unmask", "0" * 64, protocol=b"x" * (2**18 + 1)).to(11).content
+    assert "protocol" not in long["header"] and isinstance(long["arrays"], ArrayRecord)
+    assert long["arrays"]["protocol"].data == b"x" * (2**18 + 1)
     assert list(Question("query.declare", "0" * 64).to(11).content) == ["header"]

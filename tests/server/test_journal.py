@@ -1,15 +1,19 @@
 """Checkpoints are whole or not there; a folder belongs to one run."""
 
+import json
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from client.config import find_sites
 from common.errors import ConsiliumError, RunError
 from common.files import write_atomic
 from common.plan import Plan
+from experiments.simulate import simulate
 from server.journal import CHECKPOINT, EVENTS, Journal, RunState
 from tests.laws.asserts import assert_roundtrip
 
@@ -75,3 +79,30 @@ def test_atomic_write_into_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConsiliumError, match="cannot be written"):
         write_atomic(tmp_path / "file" / "inside", b"data")
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("committed", [False, True], ids=["before-the-checkpoint", "before-the-event"])
+def test_a_round_is_told_once_wherever_the_run_ends(
+    secure: bool, committed: bool, write_sites: Any, tmp_path: Path, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, sites, out = make_plan(aggregation={"secure": secure}), find_sites(write_sites()), tmp_path / "out"
+    commit = Journal.commit
+
+    def ends(journal: Journal, state: RunState) -> None:
+        if state.round == 2 and not committed:
+            raise KeyboardInterrupt
+        commit(journal, state)
+        if state.round == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "commit", ends)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(plan, sites, out)
+    monkeypatch.undo()
+    result = simulate(plan, sites, out, resume=True)
+    events = [json.loads(line) for line in (out / EVENTS).read_text().splitlines()]
+    told = [event for event in events if event["event"] == "round"]
+    assert [event["round"] for event in told] == list(range(1, plan.training.rounds + 1))
+    kept = [{key: value for key, value in event.items() if key not in ("event", "rounds")} for event in told]
+    assert kept == result["history"][: plan.training.rounds]

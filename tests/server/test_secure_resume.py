@@ -18,7 +18,7 @@ from server import run as server_run
 from server.journal import Journal
 from server.secure_state import SecureState
 from server.secure_sum import SecureSum
-from tests.secure import Federation, Killed, Wire, build, data_of
+from tests.secure import Federation, Killed, Wire, build, data_of, protocol_of
 
 RULES = {"training": {"rounds": 2}}
 
@@ -92,7 +92,7 @@ def _assert_one_survivor_set(wire: Wire) -> None:
     signed = defaultdict(set)
     for site, message, reply in wire.sent:
         if message.metadata.message_type == "query.crosscheck" and reply.has_content():
-            asked = decode(CrossCheck, message.content["arrays"]["protocol"].data)
+            asked = decode(CrossCheck, protocol_of(message))
             names = tuple(report.site for report in asked.reports)
             signed[site, asked.header.session, asked.header.round].add((names, data_of(reply)))
     assert signed and all(len(sets) == 1 for sets in signed.values())

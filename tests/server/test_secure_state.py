@@ -19,7 +19,7 @@ from server.journal import Journal
 from server.secure_session import Opening, close_session
 from server.secure_state import STATE, SecureState, load_kept
 from server.sums import Sum
-from tests.secure import Federation, Wire, build, refuse
+from tests.secure import Federation, Wire, build, protocol_of, refuse
 
 
 @pytest.fixture
@@ -180,5 +180,5 @@ def test_card_of_another_site_or_roster_keeps_that_site_out(federation: Federati
     wire.change("south", "query.declare", swapped)
     with pytest.raises(RunError, match=r"2 site\(s\) enrolled, the plan asks for 3 \(south: card_of_another"):
         _open(federation, journal, wire)
-    request = next(m for _, m, _ in wire.sent).content["arrays"]["protocol"].data
+    request = protocol_of(next(m for _, m, _ in wire.sent))
     assert len(decode(OpenSession, request).session) == 32

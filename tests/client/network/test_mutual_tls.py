@@ -23,6 +23,8 @@ from client.network.contact import read_contact
 from common.network import certificates
 from tests.client.network.gatekeeper import Gatekeeper, gatekeeper
 from tests.client.network.test_supervisor import DEADLINE_S, ROOT, runs, until
+from tests.e2e.processes import free_ports
+from tests.e2e.relay import Relay
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -126,3 +128,18 @@ def test_a_gateway_of_another_authority_is_not_talked_to(keeper: Gatekeeper, sta
     (keeper.folder / "authority.crt").write_bytes(certificates.new_authority("other", now=now)[1])
     assert start().wait(DEADLINE_S) == 1
     assert code(keeper) == contact.UNTRUSTED and keeper.seen == []
+
+
+def test_a_handshake_that_is_cut_short_is_tried_again(keeper: Gatekeeper, start: Start) -> None:
+    """A gateway that is killed, or a proxy with nobody behind it, is no wrong certificate."""
+    behind, (port, nobody) = keeper.port, free_ports(2)
+    keeper.port = port
+    before = Relay(("127.0.0.1", port), ("127.0.0.1", nobody))
+    process = start()
+    until(lambda: code(keeper) == contact.UNREACHABLE, "its word for that")
+    after = Relay(("127.0.0.1", nobody), ("127.0.0.1", behind))
+    until(lambda: keeper.asked("pull-messages"), "a poll")
+    until(lambda: code(keeper) == contact.OK, "its word for that")
+    assert process.poll() is None
+    for relay in (before, after):
+        relay.close()

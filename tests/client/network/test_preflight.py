@@ -10,12 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
+from client.ledger.ledger import LEDGER, Ledger
 from client.network import preflight, reach
 from client.network.contact import of_response
 from client.network.home import Home
 from client.network.keys import tls_key
+from client.secure.keys import load_signing_key
 from common.errors import ConsiliumError
 from common.network import certificates
+from tests.client.ledgers import receipt
 from tests.client.network.conftest import Command, invite, make_site, site, write_plan
 
 
@@ -99,6 +102,22 @@ def test_a_pause_and_a_missing_gpu_are_errors(joined: Command) -> None:
     findings = found(joined)
     assert "consilium site resume" in findings["brake"][0][1]
     assert findings["device"][0][0] == "error" and "cuda:7" in findings["device"][0][1]
+
+
+def test_a_ledger_that_was_put_back_from_a_copy_is_named(joined: Command) -> None:
+    assert found(joined)["ledger"] == [("ok", "It begins with the first release.")]
+    path, key = site().folder / LEDGER, load_signing_key(site())
+    with Ledger(path, key) as ledger:
+        ledger.write_receipt(receipt(1))
+    assert found(joined)["ledger"][0][0] == "ok"
+    copy = path.read_bytes()
+    with Ledger(path, key) as ledger:
+        ledger.write_receipt(receipt(2))
+    path.unlink()
+    path.write_bytes(copy)
+    path.chmod(0o600)
+    level, words = found(joined)["ledger"][0]
+    assert level == "error" and "nothing is answered" in words and "ledger.sqlite" in words
 
 
 def test_a_stub_app_that_is_not_there_is_named(joined: Command) -> None:

@@ -131,6 +131,7 @@ def _same_bins(still: PrivateEvaluation, judge: PrivateEvaluation, own: np.ndarr
     return still.pooled(own, sites=3)
 
 
+@pytest.mark.parametrize("repeats", [20, pytest.param(60, marks=pytest.mark.torture)])
 @pytest.mark.parametrize(
     ("rules", "rows", "above"),
     [
@@ -139,9 +140,10 @@ def _same_bins(still: PrivateEvaluation, judge: PrivateEvaluation, own: np.ndarr
         ({"noise": "local", "noise_multiplier": 0.5}, 3000, 2.0),  # 60 positives
     ],
 )
-def test_the_noise_shown_covers_the_error_in_95_of_100_cases(rules: dict[str, Any], rows: int, above: float) -> None:
+def test_the_noise_shown_covers_the_error_in_95_of_100_cases(
+    rules: dict[str, Any], rows: int, above: float, repeats: int
+) -> None:
     """Fewer hits than draws that each hit with 95 % give once in twenty times are a failure."""
-    repeats = 60
     covered = _coverage(private_plan(expected_patients=3000, tasks=DEATH, **rules), rows, repeats, above)
     assert {"death auroc", "death brier", "death accuracy", "death auprc"} <= set(covered)
     least = stats.binom.ppf(0.05, repeats, 0.95) / repeats

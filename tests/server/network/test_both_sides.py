@@ -34,13 +34,25 @@ def _accept(consilium: Command, *names: str, previous: str = "") -> None:
         assert keys.load_roster(site(name)).roster.sites == keys.load_roster(site(names[0])).roster.sites
 
 
-def test_from_nothing_to_a_second_roster(consilium: Command) -> None:
+def _invite(consilium: Command) -> list[str]:
+    """The coordinator's folder and the first hospitals, which have joined: their requests."""
     init(consilium)
     requests = [_request(consilium, name) for name in NAMES]
     consilium("server", "enrol", "home", *requests, "--plan", write_plan())
     _join(consilium, *NAMES)
+    return requests
+
+
+def _found(consilium: Command) -> list[str]:
+    """As `_invite`, and the hospitals have signed and accepted their first roster."""
+    requests = _invite(consilium)
     consilium("server", "collect", "home", *_sign(consilium, *NAMES))
     _accept(consilium, *NAMES)
+    return requests
+
+
+def test_from_nothing_to_a_second_roster(consilium: Command) -> None:
+    _found(consilium)
     consilium("server", "enrol", "home", _request(consilium, "east"))
     _join(consilium, *NAMES, "east")
     consilium("server", "collect", "home", *_sign(consilium, *NAMES))
@@ -56,10 +68,7 @@ def test_from_nothing_to_a_second_roster(consilium: Command) -> None:
 
 
 def test_renewed_certificates_and_a_renewed_authority_reach_the_hospital(consilium: Command) -> None:
-    init(consilium)
-    requests = [_request(consilium, name) for name in NAMES]
-    consilium("server", "enrol", "home", *requests, "--plan", write_plan())
-    _join(consilium, *NAMES)
+    _invite(consilium)
     consilium("server", "renew", "home")
     _join(consilium, *NAMES)
     assert Path("north/network/certificate.crt").read_bytes() == Path("home/sites/north.crt").read_bytes()
@@ -74,12 +83,7 @@ def test_renewed_certificates_and_a_renewed_authority_reach_the_hospital(consili
 
 
 def test_a_renewed_signing_key_travels_in_a_request(consilium: Command) -> None:
-    init(consilium)
-    requests = [_request(consilium, name) for name in NAMES]
-    consilium("server", "enrol", "home", *requests, "--plan", write_plan())
-    _join(consilium, *NAMES)
-    consilium("server", "collect", "home", *_sign(consilium, *NAMES))
-    _accept(consilium, *NAMES)
+    requests = _found(consilium)
     consilium("site", "init", "north", "--renew")
     said = consilium("server", "enrol", "home", requests[0])
     assert "north has a new signing key, which its old one has signed" in said

@@ -12,7 +12,8 @@ from common.errors import ConsiliumError
 from common.network import certificates
 from server.network import gateway
 from server.network.gateway_template import BURST, CONNECTIONS, MOST_BYTES
-from tests.server.network.stand import PULL, Site, Stand, make_stand, process_status, require_nginx, until
+from tests.server.network.stand import PULL, Site, Stand, make_stand, process_status, require_nginx
+from tests.server.network.upstream import until
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from common.network import certificates
 from common.network.node_key import key_header, new_node_key
-from tests.server.network.stand import DEADLINE_S, PULL, Site, Stand, client_context, make_stand, require_nginx
+from tests.server.network.stand import PULL, Site, Stand, client_context, make_stand, require_nginx
+from tests.server.network.upstream import DEADLINE_S
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from server.network.flower import connect, healthy, nodes
 from server.network.home import Home, load_home
 from server.network.serve import ask_to_stop, serve, served
 from tests.e2e.deployed import wait_until
-from tests.e2e.network import free_ports
+from tests.e2e.processes import free_ports
 from tests.server.network.conftest import Command, collect, enrol, hospitals, write_plan
 from tests.server.network.stand import require_nginx
 
