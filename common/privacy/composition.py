@@ -102,6 +102,8 @@ def _renyi(account: Account, delta: float) -> float:
         for multiplier, probability, count in account:
             accountant.compose(PoissonSampledDpEvent(probability, GaussianDpEvent(multiplier)), count)
         found = float(accountant.get_epsilon(delta))
+    except OverflowError:  # the square of a multiplier that hides everything, or of one that hides nothing
+        return inf
     finally:
         log.setLevel(level)
     return inf if isnan(found) else found

@@ -103,7 +103,7 @@ def test_predict_reproduces_the_auroc_of_the_result(federation, write_sites, tmp
         ),
         ({"tasks": [{"name": "x", "label": "age"}]}, ["feature 'age' is the label of task 'x'"]),
         ({"tasks": [{"name": "x", "label": "y", "exclude": ["hr"]}]}, ["'hr'", "no feature"]),
-        ({"tasks": []}, ["'tasks'", "at least 1 item"]),
+        ({"tasks": []}, ["'tasks'", "at least 1 entry"]),
         ({"data": {"patient": "patient", "keep_rows": "__import__('os')"}}, ["keep_rows", "comparison"]),
     ],
 )

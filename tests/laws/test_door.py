@@ -57,7 +57,7 @@ def _folder(node: Context) -> Path:
 
 
 def _message(kind: str, plan: Plan, **header: object) -> Message:
-    fields = {"plan_hash": plan.hash, "round": int(kind == "train"), "stage": 1} | header
+    fields = {"plan_hash": plan.hash, "round": int(kind == "train"), "stage": int(kind != "train")} | header
     vector = ArrayRecord({"vector": Array(np.zeros(3, dtype=np.float32))})
     return Message(RecordDict({"header": ConfigRecord(fields), "arrays": vector}), 1, kind)
 

@@ -24,7 +24,7 @@ from common.secagg.header import header_of
 from common.secagg.messages import CloseSession
 from server.exchange import Question
 from tests.conftest import small_table
-from tests.secure import NAMES, STEPS, Federation, Wire, broadcast, build, code_of, data_of
+from tests.secure import NAMES, STEPS, Federation, Wire, broadcast, build, code_of, data_of, protocol_of
 from tests.wire import asked_in_a_sum
 
 SECRET = "patient-Ada-Lovelace-4711"
@@ -111,9 +111,9 @@ def test_malformed_protocol_message_is_refused(kind: str, data: bytes, federatio
 
 @pytest.mark.parametrize("kind", ["query.crosscheck", "query.unmask", "query.cards"])
 def test_every_cut_of_a_protocol_message_is_refused(kind: str, federation: Federation, asked) -> None:
-    (array,) = asked[kind].content["arrays"].values()
-    for size in range(0, len(array.data), 1 + len(array.data) // 40):
-        reply = _ask(federation, Question(kind, federation.plan.hash, protocol=bytes(array.data)[:size]))
+    data = protocol_of(asked[kind])
+    for size in range(0, len(data), 1 + len(data) // 40):
+        reply = _ask(federation, Question(kind, federation.plan.hash, protocol=data[:size]))
         assert code_of(reply) == "malformed_message"
 
 
