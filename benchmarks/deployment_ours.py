@@ -25,8 +25,9 @@ class Ours:
 
     def __init__(self, folder: Path) -> None:
         homes = [_hospital(folder / "sites" / f"site{number}", number) for number in range(SITES)]
-        self._network = Network(folder, {home.name: home for home in homes}, self._between)
+        self._network = Network(folder, {home.name: home for home in homes}, before=self._between)
         self._runs = 0
+        self._relay: Relay | None = None
 
     def start(self) -> None:
         self._network.enrol(plan_of(1000, secure=True, rounds=1, seed=0))
@@ -50,6 +51,8 @@ class Ours:
                 raise RuntimeError(f"the run ended with status {run.returncode}: {said}")
             return len(events(out, "round"))
 
+        if self._relay is None:
+            raise RuntimeError("start() comes first")
         counted = watch(ended, count, self._relay, self._roots)
         self._network.ends(run)
         return counted
@@ -63,7 +66,8 @@ class Ours:
 
     def stop(self) -> None:
         self._network.stop()
-        self._relay.close()
+        if self._relay is not None:
+            self._relay.close()
 
     def _between(self, gateway: int) -> int:
         self._relay = Relay(gateway)
