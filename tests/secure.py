@@ -202,12 +202,6 @@ def silent(*_: Message) -> None:
     """No answer."""
 
 
-def protocol_of(message: Message) -> bytes:
-    """The message of secure aggregation in a question: in its header, or as an array where it is long."""
-    arrays = message.content.array_records.get("arrays", {})
-    return arrays["protocol"].data if "protocol" in arrays else message.content["header"]["protocol"]
-
-
 def data_of(reply: Message) -> bytes:
     """The bytes of a report or of a protocol answer."""
     (array,) = reply.content["arrays"].values()

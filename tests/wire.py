@@ -89,3 +89,9 @@ def asked_in_a_sum(federation: Federation, name: str) -> dict[str, Message]:
     with federation.sums(wire) as sums:
         federation.collect(sums)
     return {message.metadata.message_type: message for site, message, _ in wire.sent if site == name}
+
+
+def protocol_of(message: Message) -> bytes:
+    """The message of secure aggregation in a question: in its header, or as an array where it is long."""
+    arrays = message.content.array_records.get("arrays", {})
+    return arrays["protocol"].data if "protocol" in arrays else message.content["header"]["protocol"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from client.data.synthetic import hospitals
 from client.data.synthetic.cohort import generate
 from client.data.synthetic.write import hospital_table
-from tests.e2e.by_the_book import IMAGE, ROOT, USER_SHELL, Book, InCompose, Machine, docker
+from tests.e2e.by_the_book import CHECKOUT, IMAGE, ROOT, USER_SHELL, Book, InCompose, Machine, docker
 from tests.e2e.deployed import DIGITS, wait_until
 
 HOME, BARE, PATIENTS, WAIT_S = "/srv/consilium", ("north", "harbour"), 600, 600.0
@@ -50,7 +50,7 @@ class Federation:
         self.coordinator.start(self.name, self.name, "federation.example.org")
         self.coordinator.root(self.coordinators.block("nginx-light"))
         for name, machine in self.bare.items():
-            machine.put(_table(name), "/root/consilium/stays.csv")
+            machine.put(_table(name), f"{CHECKOUT}/stays.csv")
             machine.root(self.hospital.block("install -o consilium"))
         self.sites: dict[str, Machine | InCompose] = {**self.bare, "valley": self._valley()}
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 IMAGE = "python:3.11-slim-bookworm"
 USER_SHELL = "runuser -u consilium"
 LIMIT_S = 1200.0
+CHECKOUT = "/checkout"  # in a container
 
 
 @dataclass
@@ -66,11 +67,11 @@ class Machine:
         listed = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout
         pack = ["tar", "--create", "--null", "--files-from=-", "--ignore-failed-read"]
         packed = subprocess.run(pack, cwd=ROOT, input=listed, capture_output=True, check=True).stdout
-        docker("exec", self.name, "mkdir", "/root/consilium")
-        unpack = ["docker", "exec", "--interactive", self.name, "tar", "-x", "-C", "/root/consilium"]
+        docker("exec", self.name, "mkdir", CHECKOUT)
+        unpack = ["docker", "exec", "--interactive", self.name, "tar", "-x", "-C", CHECKOUT]
         subprocess.run(unpack, input=packed, check=True)
 
-    def root(self, text: str, *, folder: str = "/root/consilium") -> str:
+    def root(self, text: str, *, folder: str = CHECKOUT) -> str:
         """What `text` prints when root types it in `folder`."""
         return docker("exec", "--interactive", "--workdir", folder, self.name, "bash", typed=_strict(text))
 

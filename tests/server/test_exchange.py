@@ -10,8 +10,8 @@ from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 
 from server.exchange import Answers, Question, ask, ask_each
 from server.identity import act_as_coordinator
-from tests.secure import protocol_of
 from tests.server.clock import Clock
+from tests.wire import protocol_of
 
 NODES = (11, 12, 13)
 SUPERLINK = 1  # the sender of errors that Flower makes itself

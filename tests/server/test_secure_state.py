@@ -19,7 +19,8 @@ from server.journal import Journal
 from server.secure_session import Opening, close_session
 from server.secure_state import STATE, SecureState, load_kept
 from server.sums import Sum
-from tests.secure import Federation, Wire, build, protocol_of, refuse
+from tests.secure import Federation, Wire, build, refuse
+from tests.wire import protocol_of
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from client.session import close_sessions
 from server.exchange import Question, ask
 from server.identity import act_as_coordinator
 from server.inprocess import InProcessGrid
-from tests.secure import STEPS, Wire, protocol_of
+from tests.secure import STEPS, Wire
+from tests.wire import protocol_of
 
 LARGE = {"model": {"hidden": [256, 64]}, "training": {"rounds": 2}}
 
