@@ -145,7 +145,7 @@ def replace_file(new: Path, old: Path) -> None:
         os.replace(new, old)
         _sync_folder(old.parent)
     except OSError as error:
-        raise ConsiliumError(f"{old}: cannot be replaced by {new.name}: {error.strerror or error}.") from None
+        raise ConsiliumError(f"{new}: cannot be moved to {old.name}: {error.strerror or error}.") from None
 
 
 def read_private(path: Path) -> bytes:

@@ -35,6 +35,8 @@ class LedgerFile:
         self.path, self._alone = path, alone
         self._lock = -1
         with self._translating():
+            if path.exists() and not path.is_file():
+                raise Refusal("cannot_record", f"{path}: is not an ordinary file, which a ledger is; move it away.")
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path.with_name(LOCK), os.O_RDWR | os.O_CREAT, 0o600)
             try:

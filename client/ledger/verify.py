@@ -102,14 +102,20 @@ def from_line(line: bytes) -> Record:
         raise ValueError("is not a line of JSON") from None
     if not isinstance(fields, dict) or {key: type(value) for key, value in fields.items()} != _FIELDS:
         raise ValueError(f"does not have the keys {', '.join(_FIELDS)}")
-    previous, signature = (bytes.fromhex(fields[key]) for key in ("previous", "signature"))
+    try:
+        previous, signature = (bytes.fromhex(fields[key]) for key in ("previous", "signature"))
+        place, body = fields["place"].encode(), canonical(fields["body"])
+    except ValueError:  # other digits than hexadecimal ones, half characters
+        raise ValueError("has a hash, signature or text as no ledger writes it") from None
     if not 0 < fields["number"] < 2**63 or len(previous) != 32:
         raise ValueError("has no number or hash as records have")
-    return Record(fields["number"], previous, fields["place"].encode(), canonical(fields["body"]), signature)
+    return Record(fields["number"], previous, place, body, signature)
 
 
 def _read(path: Path, records: list[Record]) -> Broken | None:
     """Read what can be read, in order; what SQLite itself has to complain about."""
+    if not path.is_file():
+        return Broken(None, "is not an ordinary file.")
     try:
         with reading(path) as database:
             tables = [row[0] for row in database.execute("SELECT sql FROM sqlite_master ORDER BY rowid")]

@@ -165,6 +165,10 @@ def test_a_pause_outlasts_the_process_and_is_asked_for_anew(config: SiteConfig) 
         assert caught.value.code == "paused" in CODES
         assert brake.pause(config) == config.keys / "PAUSED"
     assert (config.keys / "PAUSED").stat().st_mode & 0o777 == 0o600
+    (config.keys / "RESUMED").mkdir()
+    with pytest.raises(ConsiliumError, match=r"PAUSED: cannot be moved to RESUMED: "):
+        brake.resume(config)
+    (config.keys / "RESUMED").rmdir()
     assert brake.resume(config) and not brake.resume(config)
     brake.check(config)
     brake.check(load_site("south"))

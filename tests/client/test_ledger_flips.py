@@ -4,6 +4,7 @@ The judge is a copy of the records that was taken before: what is reported as wh
 is named must be the first one that differs from it.
 """
 
+import json
 import random
 import shutil
 import sqlite3
@@ -148,6 +149,29 @@ def test_a_bit_flipped_in_each_line_of_an_export(records: tuple[Record, ...], tm
                 assert from_line(flipped) == records[number]
             else:
                 assert report.broken is not None and report.broken.number == number + 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("previous", "zz" * 32, "has a hash, signature or text as no ledger writes it."),
+        ("place", "\ud800", "has a hash, signature or text as no ledger writes it."),
+        ("previous", "00", "has no number or hash as records have."),
+    ],
+)
+def test_a_line_of_an_export_that_no_ledger_writes(key: str, value: str, words: str, records, tmp_path: Path) -> None:
+    path = tmp_path / "receipts.jsonl"
+    path.write_bytes(json.dumps(json.loads(to_line(records[0])) | {key: value}).encode() + b"\n")
+    assert str(verify_export(path, KEY.verify_key).broken) == f"record 1: {words}"
+
+
+def test_a_folder_in_the_place_of_a_ledger(tmp_path: Path) -> None:
+    path = tmp_path / LEDGER
+    path.mkdir()
+    assert str(verify_ledger(path, None).broken) == "the file: is not an ordinary file."
+    with pytest.raises(Refusal, match="is not an ordinary file, which a ledger is; move it away") as caught:
+        Ledger(path, KEY)
+    assert caught.value.code == "cannot_record"
 
 
 @pytest.mark.parametrize("drop", [1, 12, 24])
