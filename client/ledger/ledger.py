@@ -205,7 +205,11 @@ class Ledger:
         if not any_clock:
             if time_s < last_s - CLOCK_S:
                 behind = f"this machine's clock is {last_s - time_s:.0f} s behind the ledger's last record."
-                raise Refusal("clock_set_back", f"{self._path}: {behind} Set it right; nothing leaves until then.")
+                raise Refusal(
+                    "clock_set_back",
+                    f"{self._path}: {behind} Set it right; if it is right now, and was ahead before: "
+                    "`consilium site ledger SITE --accept-restored`. Nothing leaves until then.",
+                )
             time_s = max(time_s, last_s)
         return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds")
 

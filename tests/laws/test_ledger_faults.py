@@ -97,7 +97,7 @@ def _overwrite(one: OneSite) -> None:
 
 FAULTS: dict[str, tuple[str, Callable[[OneSite], None], str]] = {
     "policy edited": ("policy_changed", _edit_policy, "start the site again."),
-    "clock set back": ("clock_set_back", _set_clock_back, "Set it right; nothing leaves until then."),
+    "clock set back": ("clock_set_back", _set_clock_back, "Set it right; if it is right now, and was ahead before: "),
     "older copy": ("ledger_replaced", _put_back_older, "until `consilium site ledger SITE --accept-restored`"),
     "another file under a running client": ("ledger_replaced", _swap_while_open, "was moved or replaced"),
     "deleted": ("ledger_replaced", _delete, "until `consilium site ledger SITE --accept-restored`"),
