@@ -15,6 +15,8 @@ from common.errors import RunError, TooFewSites
 from common.model import LEVELS, Layout
 from server.exchange import Question, ask
 
+NODE = "node "
+"""How the name of a node begins of which no site is known."""
 _SITE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -98,11 +100,11 @@ def enrol(
     names: dict[int, str] = {}
     levels: dict[str, NDArray[np.float64]] = {}
     cards: dict[str, bytes] = {}
-    failed = {f"node {node}": code for node, code in answers.failed.items()}
+    failed = {f"{NODE}{node}": code for node, code in answers.failed.items()}
     for node, content in sorted(answers.contents.items()):
         declared = _declaration(content, layout)
         if declared is None:
-            failed[f"node {node}"] = "malformed_declaration"  # the name it gives may be another's
+            failed[f"{NODE}{node}"] = "malformed_declaration"  # the name it gives may be another's
             continue
         site, own, card = declared
         if site in levels:

@@ -12,7 +12,7 @@ from common.secagg.encoding import decode, encode
 from common.secagg.messages import CloseSession, OpenSession, SessionCard, SessionCards, SignedCard
 from common.secagg.primitives import ExchangeKey, digest
 from common.secagg.session import check_card
-from server.cohort import Cohort, enrol
+from server.cohort import NODE, Cohort, enrol
 from server.exchange import Question, ask
 from server.journal import Journal
 from server.secure_state import CoordinatorKeys, Kept, SecureState, load_kept
@@ -89,7 +89,20 @@ class Opening:
         twice = {card.site for card, _ in cards if keys.count(card.exchange_key) > 1}  # one has copied the other's
         failed |= dict.fromkeys(twice, "exchange_key_twice")
         cards = [each for each in cards if each[0].site not in twice]
-        return cohort.without(set(cohort.levels) & set(failed)), failed, cards
+        missing = set(roster.sites) - {card.site for card, _ in cards} - set(failed)
+        return cohort.without(set(cohort.levels) & set(failed)), named(failed, missing), cards
+
+
+def named(failed: dict[str, str], missing: set[str]) -> dict[str, str]:
+    """`failed` with names where the roster tells whose they are: a node that declines gives none.
+
+    missing: sites of the roster of which nothing was heard. They are the nodes if there are as many, all with one code.
+    """
+    nodes = {name for name in failed if name.startswith(NODE)}
+    if len(nodes) != len(missing) or len({failed[node] for node in nodes}) != 1:
+        return failed
+    code = failed[next(iter(nodes))]
+    return {name: each for name, each in failed.items() if name not in nodes} | dict.fromkeys(sorted(missing), code)
 
 
 def close_session(state: SecureState, grid: Grid, cohort: Cohort, plan: Plan) -> None:

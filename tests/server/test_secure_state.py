@@ -16,7 +16,7 @@ from common.secagg.encoding import decode, encode
 from common.secagg.messages import CloseSession, OpenSession
 from server.exchange import Question
 from server.journal import Journal
-from server.secure_session import Opening, close_session
+from server.secure_session import Opening, close_session, named
 from server.secure_state import STATE, SecureState, load_kept
 from server.sums import Sum
 from tests.secure import Federation, Wire, build, refuse
@@ -115,12 +115,27 @@ def test_session_goes_on_where_all_sites_know_it(federation: Federation, journal
     assert failed == {} and second.kept == first.kept
 
 
+@pytest.mark.parametrize(
+    ("failed", "missing", "told"),
+    [
+        ({"node 7": "paused"}, {"north"}, {"north": "paused"}),
+        ({"node 7": "paused", "west": "no_answer"}, {"north"}, {"west": "no_answer", "north": "paused"}),
+        ({"node 7": "paused", "node 8": "paused"}, {"north", "south"}, {"north": "paused", "south": "paused"}),
+        ({"node 7": "paused", "node 8": "site_error"}, {"north", "south"}, None),
+        ({"node 7": "paused"}, {"north", "south"}, None),
+        ({"west": "exchange_key_twice"}, set(), None),
+    ],
+)
+def test_a_node_that_declines_is_named_where_only_one_name_fits(failed, missing, told) -> None:
+    assert named(dict(failed), missing) == (failed if told is None else told)
+
+
 def test_session_goes_on_without_a_site_that_is_away(federation: Federation, journal: Journal, make_plan) -> None:
     _, first = _open(federation, journal)
     first.finish(journal)
     wire = Wire()
     wire.change("south", "query.declare", refuse, time=0)
-    with pytest.raises(RunError, match=r"2 site\(s\) enrolled, the plan asks for 3 \(node 3: site_error\)"):
+    with pytest.raises(RunError, match=r"2 site\(s\) enrolled, the plan asks for 3 \(south: site_error\)"):
         _open(federation, journal, wire)
     assert _open(federation, journal)[1].kept == first.kept
 
