@@ -136,7 +136,7 @@ def load_site(path: str | Path) -> SiteConfig:
     except OSError as error:
         raise PlanError(f"{source}: cannot be read: {error.strerror}.") from None
     except ValidationError as error:
-        raise PlanError(f"{source}: {first_problem(error, content)}") from None
+        raise PlanError(f"{source}: {first_problem(error, content, hidden='at_rest')}") from None
     except RecursionError:
         raise PlanError(f"{source}: not valid TOML: arrays or tables are nested too deeply.") from None
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError, and what int() refuses

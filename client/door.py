@@ -26,7 +26,8 @@ from client.refusals import CODES
 from client.release import Acknowledgement, Answer, Declaration, Nothing, Release, Statistics, Update
 from client.request import Request
 from client.secure.answers import Round
-from client.session import LOGGER, Session, open_session
+from client.session import LOGGER, Session
+from client.sessions import open_session
 from client.training.bounds import Norms, bounded
 from common.errors import DataError, NonFiniteUpdate, PlanError, Refusal
 

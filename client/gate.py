@@ -47,7 +47,7 @@ def check_still(session: Session) -> None:
     brake.check(session.config)
     session.check_approval()
     check_unchanged(session.config.policy, session.policy)
-    if "table" in vars(session):  # else the list is read when the tables are
+    if session.has_list:  # else it is read when the tables are
         objections.check_unchanged(session.config)
 
 

@@ -13,7 +13,7 @@ CODES: dict[str, tuple[int, str]] = {
     "cannot_record": (107, "The site could not write its own ledger or store, so nothing was sent."),
     "app_not_approved": (108, "The app that was shipped is not the one that is installed at this site."),
     "asked_too_often": (109, "The site has answered this step as often as it may."),
-    "rows_changed": (111, "The site has answered this step already, and its rows have changed since."),
+    "rows_changed": (111, "The site has answered this plan without noise, and its rows have changed since."),
     "too_few_patients": (110, "The site has fewer training patients than it takes to let a sum out."),
     "vault_unreadable": (180, "The site could not open what it keeps encrypted; its log says what."),
     # The site's own ledger.

@@ -6,24 +6,23 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from flwr.app import Context
 from numpy.typing import NDArray
 
 from client.approval.approval import approval_path, check_approval
 from client.at_rest.files import Vaulted
 from client.at_rest.key import vaulted
-from client.config import SiteConfig, find_sites, load_site
 from client.ledger.ledger import LEDGER, Ledger
+from client.ledger.opening import BEGUN
 from client.own_log import own_file
 from client.policy.policy import Policy, load_policy
 from client.secure.answers import Round, SecureSite
-from client.secure.keys import ROSTER, load_roster, load_signing_key
+from client.secure.keys import KEY, ROSTER, load_roster, load_signing_key
 from client.secure.store import STORE, FileVault, Vault
 from client.site_rows import TRAIN, SiteRows
 from client.training.randomness import Randomness, SystemRandomness
 from common.contribution import Contribution, Contributions
-from common.errors import DataError, PlanError, Refusal
-from common.files import exists, own_folder, read_plan
+from common.errors import PlanError, Refusal
+from common.files import exists
 from common.model import Layout, Network
 from common.privacy.mechanism import Mechanism, mechanism
 from common.privacy.noise import discrete_gaussian
@@ -34,16 +33,20 @@ from common.secagg.primitives import SigningKey
 from common.secagg.session import Party
 
 LOGGER = "consilium.site"
-BEGUN = "ledger.begun"  # in the folder of keys
+_Mark = tuple[int, int]
 
 
 @dataclass
 class Session(SiteRows):
-    """One site under one approved plan. virtual: its ledger need not outlast a power cut."""
+    """One site under one approved plan. virtual: its ledger need not outlast a power cut.
+
+    is_told: the list of patients who object was read here before, by this session or the one that it follows.
+    """
 
     virtual: bool = False
-    _approved: tuple[int, int] | None = None
-    _accepted: tuple[int, int] | None = None
+    is_told: bool = False
+    _approved: _Mark | None = None
+    _accepted: tuple[_Mark | None, ...] = ()
 
     @cached_property
     def log(self) -> logging.Logger:
@@ -114,6 +117,7 @@ class Session(SiteRows):
 
     @cached_property
     def signing_key(self) -> SigningKey:
+        self._note_keys()
         return load_signing_key(self.config)
 
     @cached_property
@@ -129,7 +133,7 @@ class Session(SiteRows):
     @cached_property
     def secure(self) -> SecureSite:
         """This site's part in secure sums. Raises PlanError where it has no key or has accepted no roster."""
-        self._accepted = _mark(self.config.keys / ROSTER)
+        self._note_keys()
         rules, accepted = self.policy.secure, load_roster(self.config)
         if accepted is None:
             raise PlanError(f"{self.config.keys}: no roster was accepted; `consilium site accept` keeps one.")
@@ -138,10 +142,27 @@ class Session(SiteRows):
         party = Party(self.config.name, self.signing_key, accepted.roster, policy)
         return SecureSite(self.plan, party, self.vault)
 
+    def _note_keys(self) -> None:
+        self._accepted = self._accepted or self._keys()
+
+    def _keys(self) -> tuple[_Mark | None, ...]:
+        return _mark(self.config.keys / ROSTER), _mark(self.config.keys / KEY)
+
     @property
     def is_behind(self) -> bool:
-        """Whether this site has accepted another roster since, perhaps with a new key of its own."""
-        return self._accepted not in (None, _mark(self.config.keys / ROSTER))
+        """Whether this site has accepted another roster since, or has a new key."""
+        return self._accepted not in ((), self._keys())
+
+    def follow(self, before: "Session") -> None:
+        """Go on for a site whose settings, plan or roster changed; an edited policy, or list, waits for a start."""
+        if "policy" in vars(before):
+            self.policy = before.policy
+        self.is_told = before.has_list
+
+    @property
+    def has_list(self) -> bool:
+        """Whether the list of patients who object was read, with the tables."""
+        return self.is_told or "table" in vars(self)
 
     @cached_property
     def contributions(self) -> Contributions:
@@ -186,63 +207,7 @@ class Session(SiteRows):
         return (np.rint(np.clip(np.nan_to_num(values), -MOST, MOST) * scale) + drawn) / scale
 
 
-_sessions: dict[tuple[str, str], Session] = {}
-
-
-def open_session(context: Context) -> Session:
-    """The session that `context` belongs to; kept warm for the next message of the same site and plan.
-
-    Deployed: node config `site-config` names the site.toml. Under Flower's simulation engine the run config `sites`
-    names a folder of sites and `partition-id` counts them; a real node never reads that key.
-    Raises PlanError if the site's settings or its approved plan cannot be read.
-    """
-    config, virtual = _site_of(context)
-    if config.plan is None:
-        raise PlanError(f"{config.source}: key 'site.plan' is missing; it names the federation.toml approved here.")
-    plan = read_plan(config.plan)
-    key = (str(config.folder), plan.hash)
-    known = _sessions.get(key)
-    if known is None or known.config != config:  # site.toml was edited: begin anew with what it says
-        keep_session(Session(config, plan, virtual))
-    elif known.is_behind:
-        session = Session(config, plan, virtual)
-        session.policy = known.policy  # an edited one still waits for a start
-        keep_session(session)
-    return _sessions[key]
-
-
-def keep_session(session: Session) -> None:
-    """Have `session` answer for its site from now on: a simulation hands over the tables that it has checked."""
-    own_folder(session.config.folder)
-    folder = str(session.config.folder)
-    for key in [key for key in _sessions if key[0] == folder]:
-        _sessions.pop(key).close()  # a site works under one plan at a time, and one session holds its ledger
-    _sessions[str(session.config.folder), session.plan.hash] = session
-
-
-def close_sessions() -> None:
-    """Forget every warm session and close the sites' logs."""
-    for session in _sessions.values():
-        session.close()
-    _sessions.clear()
-
-
-def _site_of(context: Context) -> tuple[SiteConfig, bool]:
-    """The site's settings, and whether it is a virtual one of a simulation engine."""
-    if "site-config" in context.node_config:
-        return load_site(Path(str(context.node_config["site-config"]))), False
-    if "partition-id" in context.node_config and "sites" in context.run_config:
-        sites = find_sites(Path(str(context.run_config["sites"])))
-        number = int(context.node_config["partition-id"])
-        if number >= len(sites):
-            raise DataError(
-                f"{context.run_config['sites']}: {len(sites)} sites, but the engine asks for number {number}."
-            )
-        return sites[number], True
-    raise PlanError("node config 'site-config' is missing; it names this site's site.toml.")
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
+def _mark(path: Path) -> _Mark | None:
     """Differs as soon as another file takes this one's place; None where there is none."""
     if not exists(path):
         return None

@@ -15,7 +15,8 @@ from client.data.table import SiteTable, load_table
 from client.ledger.file import LEDGER
 from client.ledger.reading import read_receipts
 from client.secure.store import MemoryVault
-from client.session import Session, close_sessions, keep_session
+from client.session import Session
+from client.sessions import close_sessions, keep_session
 from common.errors import PlanError, RunError
 from common.plan import Plan
 from experiments.enrolment import approve_virtual, check_rules, enrol_virtual

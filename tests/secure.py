@@ -18,7 +18,8 @@ from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
 
 from client.app import app
 from client.config import find_sites
-from client.session import Session, close_sessions, open_session
+from client.session import Session
+from client.sessions import close_sessions, open_session
 from common.broadcast import Broadcast
 from common.contribution import Contribution
 from common.evaluation import Evaluation, first_edges

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from client.config import SiteConfig
 from client.ledger.budget import merged
 from client.ledger.file import LEDGER
-from client.ledger.receipts import spent_of
+from client.ledger.memory import tells_exactly
+from client.ledger.opening import BEGUN, check_begun
+from client.ledger.receipts import spent_of, step_of
 from client.ledger.split import split_here
-from client.ledger.verify import verify_ledger
+from client.ledger.verify import Report, verify_ledger
 from client.policy.rules import Budget
 from common.errors import Refusal
 from common.files import exists
@@ -20,24 +22,29 @@ from common.privacy.events import Spent
 
 @dataclass(frozen=True)
 class Before:
-    """Releases of other plans: in the plan's study, and in all studies of this calendar year (UTC)."""
+    """Releases of other plans: in the plan's study, and in all studies of this calendar year (UTC).
+
+    exact: whether there ever were some without noise, beside declared levels.
+    """
 
     study: tuple[Spent, ...] = ()
     year: tuple[Spent, ...] = ()
+    exact: bool = False
 
 
 def already_spent(config: SiteConfig, plan: Plan) -> Before:
     """From the site's ledger, if it has one. Raises Refusal `ledger_damaged` for one that was changed."""
     path = config.folder / LEDGER
-    if not exists(path):
-        return Before()
-    report = verify_ledger(path, None)
+    report = verify_ledger(path, None) if exists(path) else Report((), None)
     if report.broken is not None:
-        raise Refusal("ledger_damaged", f"{path}: {report.broken}.")
+        raise Refusal("ledger_damaged", f"{path}: {str(report.broken).rstrip('.')}.")
+    if not report.records:
+        check_begun(path, config.keys / BEGUN)
     others = [body for _, body in report.of("entry") if body["step"]["plan_hash"] != plan.hash]
     study = [spent_of(body) for body in others if body["study"] == plan.federation.name]
     year = [spent_of(body) for body in others if body["time"][:4] == f"{datetime.now(UTC).year}"]
-    return Before(tuple(merged(study)), tuple(merged(year)))
+    exact = any(tells_exactly(step_of(body), spent_of(body)) for body in others)
+    return Before(tuple(merged(study)), tuple(merged(year)), exact)
 
 
 def here(config: SiteConfig, plan: Plan, spent: Iterable[Spent]) -> list[Spent]:

@@ -80,6 +80,11 @@ def _cost(policy: Policy, plan: Plan, spent: list[Spent], cost: float, kinds: li
         lines.append(f"Spent by other plans until now: {study:.3f} in this study, {year:.3f} in this year.")
     if kinds:
         lines.append(f"Releases without noise, of which no epsilon can be given: {', '.join(kinds)}.")
+    if before.exact and set(kinds) - {"levels"}:
+        lines.append(
+            "Other plans were answered without noise before. Where patients came or went since, what two such plans "
+            "release differs by exactly these patients."
+        )
     return lines
 
 

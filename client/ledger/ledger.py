@@ -18,7 +18,7 @@ from client.ledger.budget import Budget, Limit, check_limit, check_rounds
 from client.ledger.chain import KEY, Record, check_chain, check_hashes, follow
 from client.ledger.file import LEDGER, LedgerFile
 from client.ledger.memory import DIFFERENT_QUESTIONS, Memory
-from client.ledger.opening import check_own, check_place
+from client.ledger.opening import check_clock, check_own, check_place
 from client.ledger.place import Place
 from client.ledger.receipts import Entry, Receipt, Step, entry_to_json, receipt_to_json
 from common.errors import Refusal
@@ -27,7 +27,6 @@ from common.privacy.events import Spent
 from common.secagg.primitives import SigningKey, verify
 
 __all__ = ["DIFFERENT_QUESTIONS", "LEDGER", "Budget", "Entry", "Ledger", "Receipt", "Step", "accept_restored"]
-CLOCK_S = 5.0
 RESTORED = "restored"
 Clock = Callable[[], float]
 
@@ -203,13 +202,7 @@ class Ledger:
     def _time(self, any_clock: bool) -> str:
         time_s, last_s = self._now(), self._memory.last_time
         if not any_clock:
-            if time_s < last_s - CLOCK_S:
-                behind = f"this machine's clock is {last_s - time_s:.0f} s behind the ledger's last record."
-                raise Refusal(
-                    "clock_set_back",
-                    f"{self._path}: {behind} Set it right; if it is right now, and was ahead before: "
-                    "`consilium site ledger SITE --accept-restored`. Nothing leaves until then.",
-                )
+            check_clock(self._path, time_s=time_s, last_s=last_s)
             time_s = max(time_s, last_s)
         return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds")
 

@@ -25,7 +25,7 @@ class Memory:
         self._spent: dict[tuple[str, int], list[Spent]] = defaultdict(list)
         self._paid: dict[tuple[str, str, Step, Spent], int] = {}
         self._entries: dict[int, tuple[Step, str]] = {}
-        self._rows: dict[Step, set[str]] = defaultdict(set)
+        self._rows: dict[str, set[str]] = defaultdict(set)  # plan -> fingerprints of rows that answered without noise
         self._rounds: dict[str, set[tuple[Step, str]]] = defaultdict(set)
         self._refusals, self._not_written = Daily(), Counter[str]()
 
@@ -48,8 +48,8 @@ class Memory:
                     step, spent = step_of(body), spent_of(body)
                     self._spent[study, year] = merged([*self._spent[study, year], spent])
                     self._entries[record.number] = (step, "")
-                    if isinstance(spent.event, Unnoised):
-                        self._rows[step].add(body["dataset"])
+                    if tells_exactly(step, spent):
+                        self._rows[step.plan_hash].add(body["dataset"])
                     if step.kind == "train":
                         self._rounds[study].add((step, body.get("request", "")))
                     if body["again"]:
@@ -86,15 +86,13 @@ class Memory:
         )
 
     def check_rows(self, entry: Entry) -> None:
-        """Raises Refusal `rows_changed` where a step without noise was answered from other rows than the entry's.
+        """Raises Refusal `rows_changed` where this plan was answered, without noise, from other rows than the entry's.
 
-        The difference of the two answers would be the patients who came or went, exactly. Declared levels are rounded
-        to five steps, and every session needs them.
+        The difference of two answers would be the patients who came or went: exactly, where a coordinator asks the same
+        again, in the same step or, as it may send the same model twice, in a later one.
         """
-        if not isinstance(entry.spent.event, Unnoised) or entry.step.kind == "query.declare":
-            return
-        if self._rows.get(entry.step, set()) - {entry.dataset}:
-            raise Refusal("rows_changed", f"{entry.step} was answered, without noise, from other rows than these.")
+        if tells_exactly(entry.step, entry.spent) and self._rows.get(entry.step.plan_hash, set()) - {entry.dataset}:
+            raise Refusal("rows_changed", "this plan was answered, without noise, from other rows than are here now.")
 
     def check_repeats(self, step: Step, digest: str) -> None:
         times = self._asked.get(step, Counter[str]())[digest]
@@ -141,3 +139,8 @@ class Memory:
     def rounds(self, study: str, also: Entry | None) -> int:
         asked = {(also.step, also.request)} if also else set()
         return len(self._rounds.get(study, set()) | asked)
+
+
+def tells_exactly(step: Step, spent: Spent) -> bool:
+    """Declared levels are not exact: they are rounded to five steps. Every session needs them."""
+    return isinstance(spent.event, Unnoised) and step.kind != "query.declare"

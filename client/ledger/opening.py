@@ -4,8 +4,14 @@ from pathlib import Path
 
 from client.ledger.memory import Memory
 from client.ledger.place import Place
+from client.ledger.verify import verify_ledger
 from common.errors import Refusal
 from common.files import exists
+
+BEGUN = "ledger.begun"
+"""In the folder of keys, once there is a ledger."""
+CLOCK_S = 5.0
+_READINGS = 5
 
 
 def check_place(path: Path, memory: Memory, place: Place) -> None:
@@ -30,6 +36,56 @@ def check_own(path: Path, memory: Memory, *, verify_key: bytes, begun: Path | No
             f"{path}: its last record is signed with another key than this site's. Where the key was renewed "
             "that is right: `consilium site ledger SITE --accept-restored` (docs/ledger.md).",
         )
+
+
+def check_clock(path: Path, *, time_s: float, last_s: float) -> None:
+    """Raises Refusal `clock_set_back` where the time is more than 5 s before that of the last record."""
+    if time_s < last_s - CLOCK_S:
+        raise Refusal(
+            "clock_set_back",
+            f"{path}: this machine's clock is {last_s - time_s:.0f} s behind the ledger's last record. Set it right; "
+            "if it is right now, and was ahead before: `consilium site ledger SITE --accept-restored`. "
+            "Nothing leaves until then.",
+        )
+
+
+def check_begun(path: Path, begun: Path) -> None:
+    """Raises Refusal `ledger_replaced` where there was a ledger and none is, or an empty one."""
+    check_own(path, Memory(), verify_key=b"", begun=begun)
+
+
+def look(path: Path, *, verify_key: bytes, begun: Path, time_s: float) -> int:
+    """The number of records, where a client that started now would go on with them; nothing is written.
+
+    Also beside a client that is running. Raises Refusal with what that client would say, and ConsiliumError.
+    """
+    for reading in range(_READINGS):
+        place, memory = Place(path), Memory()
+        seen = place.names()
+        try:
+            _take_all(path, memory)
+            check_place(path, memory, place)
+            check_own(path, memory, verify_key=verify_key, begun=begun)
+        except Refusal:
+            if place.names() != seen and reading + 1 < _READINGS:  # a client has written meanwhile
+                continue
+            raise
+        break
+    check_clock(path, time_s=time_s, last_s=memory.last_time)
+    return memory.number
+
+
+def _take_all(path: Path, memory: Memory) -> None:
+    if not exists(path):
+        return
+    report = verify_ledger(path, None)
+    if report.broken is not None:
+        raise Refusal("ledger_damaged", f"{path}: {str(report.broken).rstrip('.')}; docs/ledger.md says what to do.")
+    for record in report.records:
+        try:
+            memory.take(record)
+        except ValueError as error:
+            raise Refusal("ledger_damaged", f"{path}: record {record.number}: {error}; docs/ledger.md.") from None
 
 
 def _replaced(path: Path, number: int, known: int) -> str:

@@ -5,6 +5,7 @@ Every check is asked, also after one that fails; what rests on a missing part sa
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from client.approval.approval import check_approval
 from client.config import SiteConfig
 from client.data.table import load_table
 from client.ledger.file import LEDGER
-from client.ledger.verify import verify_ledger
+from client.ledger.opening import BEGUN, look
 from client.network.app_stub import find_app
 from client.network.home import Home
 from client.network.reach import check_connection
@@ -24,7 +25,7 @@ from client.network.status import SOON_DAYS
 from client.network.worker import check_network
 from client.policy.policy import check_hours, load_policy
 from client.secure.keys import enrol_card, load_roster, load_signing_key
-from common.errors import ConsiliumError
+from common.errors import ConsiliumError, Refusal
 from common.files import exists, read_bytes, read_plan
 from common.network.certificates import expires
 from common.plan import Plan
@@ -133,16 +134,14 @@ def _roster(config: SiteConfig, home: Home) -> Iterator[Finding]:
 
 
 def _ledger(config: SiteConfig, home: Home) -> Iterator[Finding]:
-    path = config.folder / LEDGER
-    if not exists(path):
-        yield Finding("ok", "ledger", "It begins with the first release.")
+    key = load_signing_key(config).verify_key
+    try:
+        count = look(config.folder / LEDGER, verify_key=key, begun=config.keys / BEGUN, time_s=time.time())
+    except Refusal as refusal:
+        yield Finding("error", "ledger", f"{refusal} Until that is settled nothing is answered.")
         return
-    report = verify_ledger(path, None)
-    if report.broken is None:
-        yield Finding("ok", "ledger", f"{len(report.records):,} records, all of them as they were written.")
-        return
-    words = f"{path}: {report.broken} Until that is settled nothing is answered; docs/ledger.md says how."
-    yield Finding("error", "ledger", words)
+    words = f"{count:,} records, all of them as they were written." if count else "It begins with the first release."
+    yield Finding("ok", "ledger", words)
 
 
 def _certificate(config: SiteConfig, home: Home) -> Iterator[Finding]:

@@ -65,11 +65,16 @@ def apply_overrides(content: dict[str, Any], overrides: tuple[str, ...]) -> dict
     return result
 
 
-def first_problem(error: ValidationError, content: Any) -> str:
-    """The first of pydantic's findings as one sentence: key, what was found, what is allowed."""
+def first_problem(error: ValidationError, content: Any, *, hidden: str = "") -> str:
+    """The first of pydantic's findings as one sentence: key, what was found, what is allowed.
+
+    hidden: a section of which no value is shown, for people write secrets into it.
+    """
     detail = error.errors(include_url=False)[0]
     key = _key(detail["loc"], content)
     kind, found = detail["type"], detail["input"]
+    if hidden and detail["loc"][0] == hidden and kind not in ("extra_forbidden", "missing", "value_error"):
+        return f"'{key}' (its value is not shown here) {_allowed(detail)}."
     if kind == "extra_forbidden":
         return f"unknown key '{key}'; docs/federation.md lists the keys that are allowed."
     if kind == "missing":
@@ -82,6 +87,12 @@ def first_problem(error: ValidationError, content: Any) -> str:
     if kind == "value_error":
         return f"{key}: {message}." if key else f"{message}."
     return f"'{key}' is {_short(found)}, but {message}."
+
+
+def _allowed(detail: Any) -> str:
+    """What pydantic asks for, which does not depend on what was found."""
+    pattern = detail.get("ctx", {}).get("pattern")
+    return f"has to match {pattern}" if pattern else str(detail["msg"]).removeprefix("Input ")
 
 
 def _key(location: tuple[int | str, ...], content: Any) -> str:

@@ -10,7 +10,8 @@ import torch
 from client.app import app
 from client.config import SiteConfig, SiteData, SiteRules, load_site
 from client.data.table import SiteTable
-from client.session import Session, close_sessions, keep_session
+from client.session import Session
+from client.sessions import close_sessions, keep_session
 from common.files import read_bytes
 from common.model_file import ModelFile
 from common.plan import Plan

@@ -21,7 +21,8 @@ from client.release import Update
 from client.secure.answers import SecureSite
 from client.secure.keys import make_keys
 from client.secure.store import STORE, FileVault
-from client.session import Session, keep_session
+from client.session import Session
+from client.sessions import keep_session
 from common.contribution import Contribution
 from common.files import read_plan
 from common.model import Layout

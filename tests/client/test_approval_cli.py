@@ -15,7 +15,7 @@ from client.policy.policy import SIMULATED, load_policy, write_policy
 from client.secure.keys import load_signing_key
 from common.errors import ConsiliumError, PlanError, Refusal
 from common.files import read_plan
-from common.privacy.events import Gaussian, Spent
+from common.privacy.events import Gaussian, Spent, Unnoised
 from experiments.cli import app
 from tests.client.conftest import Command
 from tests.conftest import small_content, small_table
@@ -131,6 +131,16 @@ def test_what_other_plans_have_spent_is_shown_and_counts(consilium: Command) -> 
         own_entry = Entry(plan.federation.name, Step(plan.hash, "train", 1, 0), half, "patient", "da" * 32, "90" * 32)
         ledger.spend(own_entry)
     assert consilium("site", "review", "north", "noised.toml") == told, "what it spent itself is in its own cost"
+
+
+def test_that_two_plans_without_noise_can_be_compared_is_said(consilium: Command) -> None:
+    config, words = load_site("north"), "differs by exactly these patients"
+    for kind, said in (("query.declare", False), ("query.survey", True)):
+        with Ledger(config.folder / LEDGER, load_signing_key(config)) as ledger:
+            spent = Spent(Unnoised("levels" if kind == "query.declare" else "survey"), "a division", "train")
+            ledger.spend(Entry("another", Step("ab" * 32, kind, 0, 0), spent, "none", "da" * 32, "90" * 32))
+        assert (words in consilium("site", "review", "north", "plan.toml")) == said
+    assert words not in consilium("site", "review", "north", "noised.toml")
 
 
 def test_words_of_a_plan_cannot_play_tricks_on_the_screen(consilium: Command) -> None:

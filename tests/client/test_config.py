@@ -88,6 +88,17 @@ def test_every_mistake_names_the_file_and_the_key(tmp_path: Path, text: str, sen
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["key_env", "passphrase_env", "key_file"])
+def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, key: str) -> None:
+    secret = "correct horse\\u0000"
+    (tmp_path / "site.toml").write_text(
+        f'[site]\nname = "a"\n[data]\nfiles = ["a.csv"]\n[at_rest]\n{key} = "{secret}"\n'
+    )
+    with pytest.raises(PlanError, match=rf"'at_rest\.{key}' \(its value is not shown here\) has to match ") as caught:
+        load_site(tmp_path)
+    assert "horse" not in str(caught.value)
+
+
 def test_a_missing_file_a_folder_without_site_and_a_binary_file(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"nowhere\.toml: no such file"):
         load_site(tmp_path / "nowhere.toml")

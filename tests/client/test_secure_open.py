@@ -7,7 +7,7 @@ import pytest
 from client.secure import answers as secure
 from client.secure.answers import SecureSite
 from client.secure.store import MemoryVault
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.errors import Refusal
 from common.secagg.encoding import decode, encode
 from common.secagg.messages import OpenSession, SignedCard

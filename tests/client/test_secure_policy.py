@@ -10,7 +10,8 @@ import pytest
 from client.config import load_site
 from client.policy.policy import SIMULATED, write_policy
 from client.secure.answers import SecureSite
-from client.session import Session, close_sessions
+from client.session import Session
+from client.sessions import close_sessions
 from common.contribution import Contribution
 from common.errors import Refusal
 from common.secagg.encoding import decode
@@ -68,8 +69,8 @@ def test_the_sites_own_policy_counts_in_every_round(code: str, federation: Feder
 @pytest.mark.parametrize(
     ("rule", "who", "code"),
     [
-        ("cohort_too_small", "node 3", "cohort_below_policy"),  # of the plan: the site does not even tell its name
-        ("collusion_not_tolerated", "node 3", "collusion_below_policy"),
+        ("cohort_too_small", "south", "cohort_below_policy"),  # it tells no name: the roster does
+        ("collusion_not_tolerated", "south", "collusion_below_policy"),
         ("blocked_peer", "south", "blocked_peer"),
     ],
 )

@@ -18,7 +18,8 @@ from client.app import app
 from client.at_rest.key import vaulted
 from client.config import load_site
 from client.secure.store import STORE, FileVault, Store
-from client.session import Session, close_sessions
+from client.session import Session
+from client.sessions import close_sessions
 from common.errors import Refusal, TooFewSites
 from common.secagg.encoding import decode, encode
 from common.secagg.messages import (

@@ -1,5 +1,6 @@
 """A site whose operator accepts another roster goes on with it as it runs; an edited policy still waits for a start."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +8,19 @@ from pathlib import Path
 import pytest
 
 from client.config import load_site
-from client.secure.keys import accept_roster, approve_roster, enrol_card, sign_roster
-from client.session import close_sessions
+from client.secure.keys import (
+    KEY,
+    NEXT,
+    accept_roster,
+    approve_roster,
+    enrol_card,
+    load_signing_key,
+    renew_keys,
+    sign_roster,
+)
+from client.sessions import close_sessions
 from common.errors import TooFewSites
+from common.files import replace_file
 from common.secagg import roster
 from server.secure_state import CoordinatorKeys
 from tests.secure import Federation, build
@@ -61,3 +72,36 @@ def test_an_edited_policy_is_not_taken_in_with_the_roster(federation: Federation
     others = _without_one(federation)
     with pytest.raises(TooFewSites, match=r": policy_changed\)"), others.sums():
         pass
+
+
+def test_an_edited_list_of_objections_is_not_taken_in_with_the_roster(federation: Federation, tmp_path: Path) -> None:
+    listed = tmp_path / "objections.txt"
+    listed.write_text("nobody")
+    site = federation.sites["south"]
+    site.write_text(site.read_text().replace("[data]\n", f'[data]\nexclude_patients = "{listed}"\n'))
+    with federation.sums() as sums:
+        federation.collect(sums, shift=0.01)
+    listed.write_text("half a li")
+    others = _without_one(federation)
+    with pytest.raises(TooFewSites, match=r"south: policy_changed\)"), others.sums():
+        pass
+
+
+def test_an_edited_policy_is_not_taken_in_with_edited_settings(federation: Federation) -> None:
+    site, others = federation.sites["south"], {name: path for name, path in federation.sites.items() if name != LEAVES}
+    policy = load_site(site).policy
+    policy.write_text(policy.read_text() + "\n")
+    site.write_text(site.read_text().replace("[data]\n", '[data]\nencoding = "latin-1"\n'))
+    with pytest.raises(TooFewSites, match=r": policy_changed\)"), replace(federation, sites=others).sums():
+        pass
+
+
+def test_a_key_that_is_renewed_after_its_roster_is_taken_in(federation: Federation) -> None:
+    """As where the operator's `accept` is killed between the two, and typed again."""
+    warm = federation.session("south")
+    _ = warm.secure
+    config = load_site(federation.sites["south"])
+    renew_keys(config, os.urandom)
+    replace_file(config.keys / NEXT, config.keys / KEY)
+    again = federation.session("south")
+    assert again is not warm and again.signing_key.verify_key == load_signing_key(config).verify_key

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from client.refusals import CODES
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.files import read_plan
 from server.identity import act_as_coordinator
 from server.journal import PLAN

@@ -8,7 +8,7 @@ import pytest
 
 from client import site_rows, work
 from client.config import find_sites
-from client.session import close_sessions
+from client.sessions import close_sessions
 from client.training.private_trainer import PrivateTrainer
 from client.training.trainer import Trainer
 from common.evaluation import Evaluation

@@ -17,7 +17,7 @@ from client.ledger.file import LEDGER
 from client.ledger.reading import read_bodies
 from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.refusals import CODES
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.layouts import survey_of
 from common.plan import Plan
 from server.exchange import Question

@@ -16,7 +16,7 @@ from client.ledger.ledger import DIFFERENT_QUESTIONS, LEDGER, Ledger
 from client.ledger.reading import read_receipts
 from client.refusals import CODES
 from client.release import Acknowledgement, Update
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.broadcast import Broadcast
 from common.errors import ConsiliumError, DataError, NonFiniteUpdate, PlanError, Refusal
 from common.evaluation import first_edges

@@ -10,7 +10,7 @@ from client.app import app
 from client.approval import approval
 from client.approval.approval import approval_path
 from client.approval.code_hash import code_hash
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.plan import Plan
 from common.privacy.accounting import epsilon
 from common.privacy.events import UNNOISED_KINDS, Gaussian, Spent

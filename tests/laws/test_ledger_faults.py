@@ -17,7 +17,7 @@ from client.ledger.ledger import Ledger
 from client.ledger.receipts import Entry, spent_of, step_of
 from client.policy.policy import POLICY_FILE
 from client.secure.keys import load_signing_key
-from client.session import close_sessions
+from client.sessions import close_sessions
 from tests.conftest import small_plan
 from tests.laws.asking import ROUNDS
 from tests.laws.one_site import VALUES, OneSite, no_file_beyond

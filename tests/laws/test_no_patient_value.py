@@ -11,7 +11,8 @@ import pytest
 from client import work
 from client.config import find_sites, load_site
 from client.data.table import load_table
-from client.session import Session, close_sessions
+from client.session import Session
+from client.sessions import close_sessions
 from common.errors import ConsiliumError, DataError
 from common.plan import plan_from_dict
 from experiments.cli import main

@@ -15,7 +15,7 @@ import pytest
 from flwr.app import Context, RecordDict
 from numpy.typing import NDArray
 
-from client.session import close_sessions, open_session
+from client.sessions import close_sessions, open_session
 from common.contribution import Contribution
 from common.layouts import survey_of
 from common.plan import Plan

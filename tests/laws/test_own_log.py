@@ -9,7 +9,7 @@ from flwr.app import Context, RecordDict
 from client import work
 from client.app import app
 from client.config import find_sites
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.errors import DataError
 from common.plan import Plan
 from experiments.simulate import prepare_sites

@@ -14,7 +14,8 @@ import common
 import server
 from client.config import SiteConfig
 from client.policy.policy import Policy
-from client.session import Session, close_sessions, open_session
+from client.session import Session
+from client.sessions import close_sessions, open_session
 from client.training import randomness
 from client.training.randomness import SystemRandomness
 from common.plan import Plan

@@ -16,7 +16,8 @@ from client.ledger.reading import read_receipts
 from client.refusals import CODES
 from client.release import Statistics, Update
 from client.secure import answers as secure
-from client.session import Session, close_sessions
+from client.session import Session
+from client.sessions import close_sessions
 from common.contribution import STAGES, Contribution
 from common.model import Layout
 from common.secagg.encoding import encode

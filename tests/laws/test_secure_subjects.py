@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from client.app import app
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.contribution import Contribution
 from common.errors import TooFewSites
 from common.model import Layout

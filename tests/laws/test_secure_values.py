@@ -12,7 +12,8 @@ from client import work
 from client.app import app
 from client.request import KINDS
 from client.secure import answers as secure
-from client.session import Session, close_sessions
+from client.session import Session
+from client.sessions import close_sessions
 from common.broadcast import Broadcast
 from common.contribution import STAGES, Contribution
 from common.evaluation import Evaluation

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.secagg import coordinator, report
 from common.secagg.fixedpoint import FixedPoint
 from common.secagg.header import header_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flwr.app import Error, Message
 
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.errors import TooFewSites
 from server import cohort, enrolment, exchange
 from server.journal import EVENTS, Journal

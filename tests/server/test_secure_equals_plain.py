@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.contribution import Contribution
 from common.model import Layout
 from common.privacy.shares import rounding_error

@@ -9,7 +9,7 @@ from flwr.app import Message
 
 from client.app import app
 from client.secure.store import STORE
-from client.session import close_sessions
+from client.sessions import close_sessions
 from common.errors import RunError
 from common.plan import Plan
 from common.secagg.encoding import decode, encode

@@ -7,7 +7,7 @@ from flwr.server.superlink.linkstate.utils import NODE_UNAVAILABLE_ERROR_REASON
 from flwr.superlink.grid import http_grid
 
 import server.app
-from client.session import close_sessions
+from client.sessions import close_sessions
 from server.exchange import Question, ask
 from server.identity import act_as_coordinator
 from server.inprocess import InProcessGrid

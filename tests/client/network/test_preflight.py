@@ -2,6 +2,8 @@
 
 import json
 import os
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -10,14 +12,18 @@ from typing import Any
 import httpx
 import pytest
 
+from client.approval.before import already_spent
 from client.ledger.ledger import LEDGER, Ledger
+from client.ledger.opening import BEGUN
 from client.network import preflight, reach
 from client.network.contact import of_response
 from client.network.home import Home
 from client.network.keys import tls_key
 from client.secure.keys import load_signing_key
-from common.errors import ConsiliumError
+from common.errors import ConsiliumError, Refusal
+from common.files import read_plan
 from common.network import certificates
+from common.secagg.primitives import SigningKey
 from tests.client.ledgers import receipt
 from tests.client.network.conftest import Command, invite, make_site, site, write_plan
 
@@ -118,6 +124,52 @@ def test_a_ledger_that_was_put_back_from_a_copy_is_named(joined: Command) -> Non
     path.chmod(0o600)
     level, words = found(joined)["ledger"][0]
     assert level == "error" and "nothing is answered" in words and "ledger.sqlite" in words
+
+
+def _elsewhere(path: Path) -> None:
+    """As after the folder was copied: the same file, in a place of which its last record knows nothing."""
+    for place in path.parent.glob(f"{path.name}.place-*"):
+        place.unlink()
+        place.touch()
+
+
+def _under_another_key(path: Path) -> None:
+    _gone(path)
+    (site().keys / BEGUN).unlink()
+    Ledger(path, SigningKey.new(lambda size: bytes(size))).close()
+
+
+def _ahead(path: Path) -> None:
+    with Ledger(path, load_signing_key(site()), now=lambda: time.time() + 600) as ledger:
+        ledger.write_receipt(receipt(2))
+
+
+def _gone(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("happened", [_elsewhere, _under_another_key, _ahead, _gone])
+def test_a_ledger_that_a_client_would_refuse_is_an_error(happened: Callable[[Path], None], joined: Command) -> None:
+    path, key, begun = site().folder / LEDGER, load_signing_key(site()), site().keys / BEGUN
+    with Ledger(path, key, begun=begun) as ledger:
+        ledger.write_receipt(receipt(1))
+    assert found(joined)["ledger"][0][0] == "ok"
+    happened(path)
+    with pytest.raises(Refusal) as caught, Ledger(path, key, begun=begun) as ledger:
+        ledger.write_receipt(receipt(2))
+    level, words = found(joined)["ledger"][0]
+    told = str(caught.value).partition(":")[2].split(".")[0]
+    assert level == "error" and told.split(" s behind")[-1] in words
+
+
+def test_a_ledger_that_is_gone_does_not_make_a_plan_cheap(joined: Command) -> None:
+    path = site().folder / LEDGER
+    Ledger(path, load_signing_key(site()), begun=site().keys / BEGUN).close()
+    already_spent(site(), read_plan(Path("north/plan.json")))
+    _gone(path)
+    with pytest.raises(Refusal, match=r"is not the ledger that was last written in this place"):
+        already_spent(site(), read_plan(Path("north/plan.json")))
 
 
 def test_a_stub_app_that_is_not_there_is_named(joined: Command) -> None:
