@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench results defaults privacy studies torture install clean
+.PHONY: demo test lint bench results defaults privacy privacy-choice studies torture install clean
 
 DATA ?= ../shared/data
 
@@ -48,7 +48,10 @@ defaults: $(READY)
 privacy: $(READY)
 	$(BIN)/python -m experiments.privacy_cost $(DATA)
 
-studies: results defaults privacy
+privacy-choice: $(READY)
+	$(BIN)/python -m experiments.privacy_cost $(DATA) --choose
+
+studies: results defaults privacy-choice
 
 torture: COMMIT = $(shell git rev-parse --short HEAD)
 torture: $(READY)

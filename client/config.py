@@ -108,7 +108,8 @@ class SiteConfig(Section):
     def _resolve(self, name: str) -> Path:
         return self._source.parent / name
 
-    def _at(self, source: Path) -> Self:
+    def at(self, source: Path) -> Self:
+        """This very config, as if it had been read from `source`."""
         self._source = source
         return self
 
@@ -128,7 +129,7 @@ def load_site(path: str | Path) -> SiteConfig:
             raise PlanError(
                 f"{source}: [secure] belongs in {POLICY_FILE} beside this file now; docs/policy.md has all."
             )
-        return SiteConfig.model_validate(content)._at(source.absolute())
+        return SiteConfig.model_validate(content).at(source.absolute())
     except FileNotFoundError:
         if path.is_dir():
             raise PlanError(f"{path}: this folder holds no {SITE_FILE}.") from None
@@ -233,7 +234,7 @@ def _bare(path: Path) -> SiteConfig:
     if not name:
         raise PlanError(f"{path}: no site name can be made of this file name; use letters or digits.")
     path = path.absolute()
-    return SiteConfig(site=SiteRules(name=name), data=SiteData(files=(path.name,)))._at(path)
+    return SiteConfig(site=SiteRules(name=name), data=SiteData(files=(path.name,))).at(path)
 
 
 def _unique(sites: Iterable[SiteConfig]) -> list[SiteConfig]:

@@ -42,6 +42,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
 from client.app import app
+from client.data.apart import read_apart
 from client.door import answer
 from client.network.memory import Spare, share_one_heap
 from client.network.parent import ends_with_me
@@ -130,9 +131,10 @@ def run(app_folder: Path, supernode_arguments: list[str]) -> int:
 
 
 def prepare() -> None:
-    """Once in a process: SIGTERM ends it in order, sums have one order of their terms, and threads share one heap."""
+    """Once in a process: SIGTERM ends it in order, sums have one order of their terms, and it stays small at rest."""
     signal.signal(signal.SIGTERM, _stop)
     share_one_heap()
+    read_apart()
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
 
 

@@ -40,11 +40,11 @@ _Mark = tuple[int, int]
 class Session(SiteRows):
     """One site under one approved plan. virtual: its ledger need not outlast a power cut.
 
-    is_told: the list of patients who object was read here before, by this session or the one that it follows.
+    told: digest of the list of patients who object, where the session that this one follows has read it.
     """
 
     virtual: bool = False
-    is_told: bool = False
+    told: str | None = None
     _approved: _Mark | None = None
     _accepted: tuple[_Mark | None, ...] = ()
 
@@ -157,12 +157,12 @@ class Session(SiteRows):
         """Go on for a site whose settings, plan or roster changed; an edited policy, or list, waits for a start."""
         if "policy" in vars(before):
             self.policy = before.policy
-        self.is_told = before.has_list
+        self.told = before.list_read
 
     @property
-    def has_list(self) -> bool:
-        """Whether the list of patients who object was read, with the tables."""
-        return self.is_told or "table" in vars(self)
+    def list_read(self) -> str | None:
+        """Digest of the list of patients who object as it was first read here, with the tables; None before."""
+        return self.table.objections if self.told is None and "table" in vars(self) else self.told
 
     @cached_property
     def contributions(self) -> Contributions:

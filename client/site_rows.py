@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.config import SiteConfig
-from client.data.table import SiteTable, load_table
+from client.data.apart import load_table
+from client.data.site_table import SiteTable
 from client.patients import PatientSet, first_rows
 from client.training.device import pick_device
 from client.training.trainer import TrainingSet

@@ -9,7 +9,7 @@ from pathlib import Path
 from flwr.common.config import parse_config_args
 
 from client.config import load_site
-from client.data.objections import read_objections
+from client.data.objections import read_list
 from client.policy.policy import load_policy
 from client.secure.keys import load_signing_key
 from common.errors import ConsiliumError, PlanError
@@ -36,7 +36,7 @@ def check_start(site: Path) -> None:
     config = load_site(site)
     load_policy(config.policy)
     load_signing_key(config)
-    read_objections(config)
+    read_list(config)
     for path in (config.policy, config.keys):
         _check_writers(path)
 

@@ -5,7 +5,8 @@ from client.approval.code_hash import code_hash
 from client.approval.review import review
 from client.assessment.document import Facts
 from client.config import SiteConfig
-from client.data.objections import read_objections
+from client.data.left_out import who_objects
+from client.data.objections import read_list
 from client.ledger.account import accounts, postings
 from client.ledger.budget import Budget
 from client.ledger.file import LEDGER
@@ -40,7 +41,7 @@ def gather(config: SiteConfig, plan: Plan) -> Facts:
         policy=_limits(policy),
         spent=spent,
         released=released,
-        excluded=len(read_objections(config)) if config.exclude_patients else None,
+        excluded=len(who_objects(read_list(config))) if config.exclude_patients else None,
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from client.config import SiteConfig
+from client.data.cleaned import Cleaned
 from client.data.split import SETS
-from client.data.values import Cleaned
 from common.plan import Feature, Plan, Task
 
 _SUSPECT = 0.2

@@ -1,7 +1,5 @@
 """A site's files -> `SiteTable`: arrays that keep the plan's contract, and a report of what was changed."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
@@ -19,33 +17,14 @@ from client.data.columns import (
 )
 from client.data.contract import read_table
 from client.data.labels import check_owners, join_labels
-from client.data.objections import leave_out
-from client.data.report import DataReport, make_report
+from client.data.left_out import leave_out
+from client.data.report import make_report
 from client.data.rows import select_rows
+from client.data.site_table import SiteTable
 from client.data.split import NO_SET, divide_train, split_by_hash
 from client.data.values import check_units, clean_feature, clean_label
 from common.errors import DataError
 from common.plan import Plan
-
-
-@dataclass(frozen=True, eq=False)
-class SiteTable:
-    """One site's rows.
-
-    patients, row_ids: (rows,) str. features: (rows, F) float32 in the plan's units and order, categories as index,
-    NaN where missing. labels: (rows, T) float32; 0 or 1, class index or natural units; NaN where unlabelled.
-    oracle: (rows, sum of task.outputs) float32, NaN where there is none. split: (rows,) int8; 0 train, 1 validation,
-    2 test, -1 for rows that are only to be predicted.
-    """
-
-    site: str
-    patients: np.ndarray
-    row_ids: np.ndarray
-    features: np.ndarray
-    labels: np.ndarray
-    oracle: np.ndarray
-    split: np.ndarray
-    report: DataReport
 
 
 def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
@@ -86,6 +65,7 @@ def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
         oracle=_stack(_oracle(rows.frame, plan)),
         split=split,
         report=report,
+        objections=objected.digest,
     )
 
 

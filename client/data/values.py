@@ -1,29 +1,16 @@
 """Cells -> numbers in the plan's units; what cannot be right becomes missing, and is counted."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from client.config import SiteConfig
+from client.data.cleaned import Cleaned
 from client.data.columns import feature_need, label_need
 from common.errors import PlanError
 from common.plan import Feature, Plan, Task
 from common.vitals import Affine, converter
 
 Codes = tuple[float | str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Cleaned:
-    """One column: (rows,) float64 with NaN where missing; how many cells became missing, and why."""
-
-    values: np.ndarray
-    recorded: bool = True
-    not_finite: int = 0
-    out_of_range: int = 0
-    unknown_code: int = 0
-    unit_from: str | None = None
 
 
 def clean_feature(feature: Feature, frame: pd.DataFrame, config: SiteConfig) -> Cleaned:

@@ -2,7 +2,7 @@
 
     python -m client.network.worker HOME --app FOLDER          (started by client/network/supervisor.py)
 
-PyTorch and the hospital's tables stay in memory while a SuperNode comes and goes. Only where a SuperNode ends in the
+PyTorch and the hospital's rows stay in memory while a SuperNode comes and goes. Only where a SuperNode ends in the
 middle of a task does this process end too. The private keys of the connection are decrypted into files in memory, which
 the SuperNode inherits; on the disk they stay encrypted.
 """

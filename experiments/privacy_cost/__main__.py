@@ -1,6 +1,7 @@
 """`make privacy`: what patient-level differential privacy costs in quality; writes docs/privacy-cost.md.
 
-`python -m experiments.privacy_cost DATA [--work FOLDER] [--only FEDERATION]`; a finished run is not run again.
+`python -m experiments.privacy_cost DATA [--work FOLDER] [--only FEDERATION] [--choose]`; a finished run is not run
+again. --choose: look for the best settings (examples/privacy-chosen.json) first; it takes longer than the table itself.
 """
 
 import argparse
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from common.files import write_atomic
 from experiments.commit import ROOT, commit
+from experiments.privacy_cost.chosen import Choice, read, write
 from experiments.privacy_cost.document import head, section
 from experiments.privacy_cost.work import choose, measured
 
@@ -18,17 +20,26 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/privacy"))
     parser.add_argument("--only")
+    parser.add_argument("--choose", action="store_true")
     arguments = parser.parse_args()
     content, began = tomllib.loads((ROOT / "examples" / "privacy.toml").read_text()), commit()
+    federations = [each for each in content["federations"] if arguments.only in (None, each["name"])]
+    if arguments.choose:
+        settings = {each["name"]: choose(content, each, arguments.data, arguments.work)[0] for each in federations}
+        choice = Choice(began, settings)
+        if arguments.only is None:
+            write(choice, content)
+    else:
+        choice = read(content)
     sections = []
-    for federation in content["federations"]:
-        if arguments.only in (None, federation["name"]):
-            chosen = choose(content, federation, arguments.data, arguments.work)[0]
-            values = measured(content, federation, chosen, arguments.data, arguments.work)
-            sections.append(section(federation["name"], values, chosen))
-            print(sections[-1], flush=True)
+    for federation in federations:
+        chosen = choice.settings[federation["name"]]
+        values = measured(content, federation, chosen, arguments.data, arguments.work)
+        sections.append(section(federation["name"], values, chosen))
+        print(sections[-1], flush=True)
     if arguments.only is None:
-        write_atomic(ROOT / "docs" / "privacy-cost.md", "\n".join([head(content, began), *sections]).encode())
+        told = head(content, began, choice.commit)
+        write_atomic(ROOT / "docs" / "privacy-cost.md", "\n".join([told, *sections]).encode())
 
 
 if __name__ == "__main__":

@@ -23,11 +23,12 @@ The runs without noise have the examples' own settings and their larger model: w
 
 Intervals are 95 % bootstrap intervals over {n} seeds, and with so few they are somewhat too narrow.
 
-Runs of commit `{commit}`.
+Runs of commit `{commit}`; the settings were chosen by runs of `{chosen}` (`make privacy-choice`).
 """
 
 
-def head(content: dict[str, Any], commit: str) -> str:
+def head(content: dict[str, Any], commit: str, chosen: str) -> str:
+    """commit: of the table's runs. chosen: of those that chose the settings."""
     seeds = content["seeds"]
     return _HEAD.format(
         seeds=f"{seeds[0]} to {seeds[-1]}",
@@ -37,6 +38,7 @@ def head(content: dict[str, Any], commit: str) -> str:
         keys=", ".join(f"`{key}` of {_listed(values)}" for key, values in content["grid"].items()),
         choice="; ".join(f"{each['name']} {_listed(each['choice_seeds'])}" for each in content["federations"]),
         commit=commit,
+        chosen=chosen,
     )
 
 

@@ -10,9 +10,11 @@ import pytest
 from client.config import find_sites
 from client.data.split import TEST, VALIDATION
 from client.data.table import load_table
+from common.errors import ConsiliumError
 from common.files import read_bytes, read_plan
 from common.model_file import ModelFile
 from common.plan import Plan
+from experiments.privacy_cost.chosen import Choice, read, write
 from experiments.privacy_cost.document import section
 from experiments.privacy_cost.study import NONE, Arm, Job, per_site_mean, together
 from experiments.privacy_cost.work import choose, grid
@@ -81,3 +83,23 @@ def test_the_choice_is_the_best_mean_on_validation_rows_of_its_own_seeds(
     assert {job.rows for job in asked} == {VALIDATION}
     assert {job.seed for job in asked} == set(STUDY["federations"][0]["choice_seeds"])
     assert not any(set(each["choice_seeds"]) & set(STUDY["seeds"]) for each in STUDY["federations"])
+
+
+def test_a_choice_reads_as_it_was_written_and_is_of_its_own_study(tmp_path: Path) -> None:
+    path = tmp_path / "chosen.json"
+    choice = Choice("abc123", {"heart": {"local noise": {"4": grid(STUDY)[1]}}})
+    write(choice, STUDY, path)
+    assert read(STUDY, path) == choice == read(STUDY | {"seeds": [7]}, path)
+    with pytest.raises(
+        ConsiliumError, match=r"chosen\.json: was chosen for another study than .* `make privacy-choice`"
+    ):
+        read(STUDY | {"delta": 1e-6}, path)
+
+
+def test_the_choice_that_is_kept_covers_the_whole_table() -> None:
+    settings = read(STUDY).settings
+    assert set(settings) == {each["name"] for each in STUDY["federations"]}
+    for arms in settings.values():
+        assert set(arms) == {arm["title"] for arm in STUDY["arms"].values()}
+        assert all(set(own) == {f"{epsilon:g}" for epsilon in STUDY["epsilons"]} for own in arms.values())
+        assert all(each in grid(STUDY) for own in arms.values() for each in own.values())

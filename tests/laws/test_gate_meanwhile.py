@@ -10,6 +10,7 @@ import tomli_w
 
 from client import brake, door, gate, work
 from client.approval.approval import approval_path
+from client.data import apart
 from client.ledger.ledger import Ledger
 from client.policy.policy import POLICY_FILE
 from client.sessions import close_sessions
@@ -131,6 +132,13 @@ def _object(one: OneSite, named: Path, *patients: str) -> None:
     path.write_text(tomli_w.dumps(content))
 
 
+@pytest.fixture(params=[False, True], ids=["read here", "read apart"])
+def _reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are read in this process, and, as in a runner, in another one."""
+    monkeypatch.setattr(apart, "_apart", request.param)
+
+
+@pytest.mark.usefixtures("_reading")
 @pytest.mark.parametrize("change", ["one more", "removed", "the same size and time"])
 def test_patients_who_object_during_a_run_stop_it_until_the_site_is_started_again(
     change: str, site: Any, touched: list[str], tmp_path: Path
@@ -156,6 +164,7 @@ def test_patients_who_object_during_a_run_stop_it_until_the_site_is_started_agai
     assert one.records("entry")[-1]["dataset"] != fingerprint
 
 
+@pytest.mark.usefixtures("_reading")
 def test_a_site_whose_list_stays_as_it_is_goes_on(site: Any, tmp_path: Path) -> None:
     plan, named = small_plan(), tmp_path / "objections.txt"
     one = site(plan)
