@@ -47,8 +47,8 @@ def check_still(session: Session) -> None:
     brake.check(session.config)
     session.check_approval()
     check_unchanged(session.config.policy, session.policy)
-    if session.list_read is not None:  # else it is read when the tables are
-        objections.check_unchanged(session.config, session.list_read)
+    for digest in session.lists_read:  # none where no table was read yet
+        objections.check_unchanged(session.config, digest)
 
 
 def _check_plan(session: Session, request: Request) -> None:

@@ -102,8 +102,8 @@ def start(site: SITE, app: APP = None) -> None:
         )
     _print(f"{config.name} connects to {connection.federation} at {connection.address}; Ctrl-C or SIGTERM ends it.")
     sys.stdout.flush()
-    worker = [sys.executable, "-m", "client.network.worker", str(config.source), "--app", str(folder)]
-    command = [sys.executable, "-m", "client.network.supervisor", str(home.state), "--", *worker]
+    worker = [sys.executable, "-P", "-m", "client.network.worker", str(config.source), "--app", str(folder)]
+    command = [sys.executable, "-P", "-m", "client.network.supervisor", str(home.state), "--", *worker]
     os.execv(sys.executable, command)  # noqa: S606  a small process stays; this one has loaded far more
 
 

@@ -153,7 +153,7 @@ def serve(approved: str, supernode_arguments: Sequence[str], *, files: Sequence[
         where = ["--host", "127.0.0.1", "--port", str(port)]
         try:
             supernode = subprocess.Popen(
-                [sys.executable, "-m", "client.supernode", *own, *where, *supernode_arguments],
+                [sys.executable, "-P", "-m", "client.supernode", *own, *where, *supernode_arguments],
                 pass_fds=(descriptor, tell, *files),
                 preexec_fn=ends_with_me(),
             )

@@ -23,7 +23,7 @@ from client.training.randomness import Randomness, SystemRandomness
 from common.contribution import Contribution, Contributions
 from common.errors import PlanError, Refusal
 from common.files import exists
-from common.model import Layout, Network
+from common.model import Network, layout_of
 from common.privacy.mechanism import Mechanism, mechanism
 from common.privacy.noise import discrete_gaussian
 from common.privacy.shares import fixed_point, noise_share
@@ -40,11 +40,11 @@ _Mark = tuple[int, int]
 class Session(SiteRows):
     """One site under one approved plan. virtual: its ledger need not outlast a power cut.
 
-    told: digest of the list of patients who object, where the session that this one follows has read it.
+    told: digests of the list of patients who object, as the sessions that this one follows have read it.
     """
 
     virtual: bool = False
-    told: str | None = None
+    told: frozenset[str] = frozenset()
     _approved: _Mark | None = None
     _accepted: tuple[_Mark | None, ...] = ()
 
@@ -68,7 +68,7 @@ class Session(SiteRows):
 
     @cached_property
     def network(self) -> Network:
-        return Network(Layout(self.plan), self.device)
+        return Network(layout_of(self.plan), self.device)
 
     def require_patients(self) -> None:
         """Raises Refusal `too_few_patients` at a site too small to let sums out; under noise the noise covers that."""
@@ -157,12 +157,12 @@ class Session(SiteRows):
         """Go on for a site whose settings, plan or roster changed; an edited policy, or list, waits for a start."""
         if "policy" in vars(before):
             self.policy = before.policy
-        self.told = before.list_read
+        self.told = before.lists_read
 
     @property
-    def list_read(self) -> str | None:
-        """Digest of the list of patients who object as it was first read here, with the tables; None before."""
-        return self.table.objections if self.told is None and "table" in vars(self) else self.told
+    def lists_read(self) -> frozenset[str]:
+        """Digests of the list of patients who object, as it was read here with each reading of the tables."""
+        return self.told | ({self.table.objections} if "table" in vars(self) else set())
 
     @cached_property
     def contributions(self) -> Contributions:

@@ -157,7 +157,7 @@ def _weights(session: Session, normaliser: Normaliser) -> np.ndarray:
     layout = session.network.layout
     taking_part = layout.taking_part(normaliser.task_available, normaliser.available)
     levels = np.array([session.levels[name] for name in layout.block_names]) * taking_part
-    return levels[layout.block_of].astype(np.float32)
+    return levels.astype(np.float32)[layout.block_of]
 
 
 def _own_results(session: Session, received: Broadcast) -> dict[str, object]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from common.entries import Entries, block_index
 from common.layouts import evaluation_of, survey_of
 from common.model.code import Normaliser
-from common.model.layout import Layout
+from common.model.layout import Index, Layout, layout_of
 from common.plan import Plan
 from common.privacy.evaluation import PrivateEvaluation
 from common.privacy.survey import PrivateSurvey
@@ -48,9 +48,9 @@ class Contribution:
         if self.stage not in stages(self.plan).get(self.kind, ()):
             raise ValueError(f"nothing is summed for {self.kind!r} at stage {self.stage}")
 
-    @cached_property
+    @property
     def layout(self) -> Layout:
-        return Layout(self.plan)
+        return layout_of(self.plan)
 
     @cached_property
     def entries(self) -> tuple[Entries, ...]:
@@ -81,17 +81,21 @@ class Contribution:
         """Entries of tallies, float64."""
         return sum(each.size for each in self.entries)
 
-    @cached_property
+    @property
     def block_of(self) -> NDArray[np.int64]:
-        """(narrow + wide,) index into `Layout.block_names` of each entry."""
+        """(narrow + wide,) index into `Layout.block_names` of each entry; made anew each time."""
+        return np.concatenate([part.astype(np.int64) for part in self._blocks])
+
+    @property
+    def _blocks(self) -> tuple[Index, ...]:
+        """`block_of` of the narrow entries, where there are some, and of the wide ones."""
         tallies = block_index(self.entries, self.layout.block_names)
-        return np.concatenate([self.layout.block_of, tallies]) if self.kind == "train" else tallies
+        return (self.layout.block_of, tallies) if self.kind == "train" else (tallies,)
 
     @cached_property
     def pairs(self) -> tuple[int, ...]:
-        """Codes of the pairs of blocks (`Layout.pair_of`) that entries of this vector need."""
-        codes = np.unique(self.layout.pair_of) if self.kind == "train" else np.zeros(0, dtype=np.int64)
-        return tuple(int(code) for code in codes[codes >= 0])
+        """Codes of the pairs of blocks (`Layout.paired`) that entries of this vector need."""
+        return tuple(np.unique(self.layout.paired[1]).tolist()) if self.kind == "train" else ()
 
     @cached_property
     def companions(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -120,11 +124,12 @@ class Contribution:
         """(narrow + wide,) whether an entry takes part: its block is one of `blocks`, and its pair one of `pairs`."""
         part = np.zeros(len(self.layout.block_names), dtype=bool)
         part[list(blocks)] = True
-        result = part[self.block_of]
+        result = np.concatenate([part[blocks_of] for blocks_of in self._blocks])
         if self.kind == "train":
-            known = np.zeros(len(part) ** 2 + 1, dtype=bool)
-            known[[*pairs, -1]] = True  # -1 stands in the last place: entries that need one block
-            result[: self.narrow] &= known[self.layout.pair_of]
+            known = np.zeros(len(part) ** 2, dtype=bool)
+            known[list(pairs)] = True
+            where, codes = self.layout.paired
+            result[where] &= known[codes]
         return result
 
     @cached_property
@@ -133,8 +138,11 @@ class Contribution:
         update = [(each.name, each.shape) for each in self.layout.segments] if self.narrow else []
         tallies = [(each.meaning, each.block, each.size) for each in self.entries]
         said = [self.plan.hash, self.kind, self.stage, self.layout.block_names, update, tallies]
-        where = self.block_of.astype("<i4").tobytes() + np.array(self.pairs, dtype="<i8").tobytes()
-        return hashlib.sha256(json.dumps(said).encode() + where).digest()
+        digest = hashlib.sha256(json.dumps(said).encode())
+        for blocks_of in self._blocks:
+            digest.update(blocks_of.astype("<i4").data)
+        digest.update(np.array(self.pairs, dtype="<i8").data)
+        return digest.digest()
 
 
 @dataclass(frozen=True)

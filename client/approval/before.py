@@ -48,10 +48,10 @@ def already_spent(config: SiteConfig, plan: Plan) -> Before:
 
 
 def here(config: SiteConfig, plan: Plan, spent: Iterable[Spent]) -> list[Spent]:
-    """`spent` of a plan with the name that its division of patients has in this site's ledger.
+    """`spent` of a plan under one name of a division of patients, which is none in this site's ledger.
 
-    Where a column divides them, the name depends on the tables; then nothing is taken to be of the same division,
-    which is an upper bound.
+    That name depends on the tables, which nobody has read yet: what was spent before counts for every patient, which
+    is an upper bound.
     """
     name = split_here(config, plan, "")
     return [replace(one, split=name) for one in spent]

@@ -89,7 +89,7 @@ def _key(data: bytes, source: str) -> bytes:
 def _variable(config: SiteConfig, key: str, name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
-        raise PlanError(f"{config.source}: [at_rest] {key} names the variable {name}, which is not set; set it.")
+        raise PlanError(f"{config.source}: [at_rest] {key} names a variable that is not set; set it.")  # or is a secret
     return value
 
 

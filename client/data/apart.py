@@ -16,7 +16,7 @@ from client.network.parent import ends_with_me
 from common.errors import ConsiliumError
 from common.plan import Plan
 
-READER = [sys.executable, "-m", "client.data.reader"]
+READER = [sys.executable, "-P", "-m", "client.data.reader"]  # -P: no module of the folder that one stands in
 _apart = False
 
 

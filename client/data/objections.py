@@ -14,7 +14,7 @@ from common.errors import PlanError, Refusal
 
 @dataclass(frozen=True)
 class Objections:
-    """Who objects, as it is written. digest: SHA-256 of their file in hexadecimal; empty where site.toml has them."""
+    """Who objects, as it is written. digest: SHA-256 in hexadecimal, of their file if they have one."""
 
     written: tuple[str, ...]
     digest: str
@@ -24,7 +24,7 @@ def read_list(config: SiteConfig) -> Objections:
     """A line of the file is one identifier. Raises PlanError, which shows no identifier, if it cannot be read."""
     named = config.exclude_patients
     if not isinstance(named, Path):
-        return Objections(named, "")
+        return Objections(named, hashlib.sha256("\n".join(named).encode()).hexdigest())
     where = f"{config.source}: [data] exclude_patients names {named}, which"
     try:
         data = named.read_bytes()
@@ -36,19 +36,16 @@ def read_list(config: SiteConfig) -> Objections:
 
 
 def check_unchanged(config: SiteConfig, digest: str) -> None:
-    """Raises Refusal `policy_changed` unless the file is as it was when this site's tables were read.
+    """Raises Refusal `policy_changed` unless the list is as it was when this site's tables were read.
 
     digest: of the list without which they were read. The code is that of an edited policy: whoever knows when a patient
-    left may look for the difference. A list in site.toml itself needs none of this: where that file has changed, the
-    site begins anew with the next message.
+    left may look for the difference.
     """
-    named = config.exclude_patients
-    if not isinstance(named, Path):
-        return
     try:
         same = read_list(config).digest == digest
     except PlanError:
         same = False
     if not same:
-        text = f"{named}: was edited or removed since this site read its tables; start the site again."
+        named = config.exclude_patients if isinstance(config.exclude_patients, Path) else config.source
+        text = f"{named}: has another list of patients who object than the site read its tables with; start it again."
         raise Refusal("policy_changed", text)

@@ -88,5 +88,8 @@ def _read_line(pipe: IO[bytes]) -> dict[str, Any]:
     line = pipe.readline()
     if not line.endswith(b"\n"):
         raise CutOff
-    content: dict[str, Any] = json.loads(line)
+    try:
+        content: dict[str, Any] = json.loads(line)
+    except ValueError:  # something else has written into the pipe before the answer
+        raise CutOff from None
     return content

@@ -15,9 +15,9 @@ from client.data.table import load_table
 
 def main() -> int:
     """Exit status 1 where the request or the answer is cut off."""
-    with open(os.dup(sys.stdout.fileno()), "wb") as answer, open(os.devnull, "wb") as nowhere:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere.fileno(), stream.fileno())
+    with open(os.devnull, "wb") as nowhere, open(os.dup(1), "wb") as answer:  # in this order: 2 may be free
+        for descriptor in (1, 2):
+            os.dup2(nowhere.fileno(), descriptor)
         try:
             table = load_table(*receive_request(sys.stdin.buffer))
         except CutOff:

@@ -57,7 +57,8 @@ def check_begun(path: Path, begun: Path) -> None:
 def look(path: Path, *, verify_key: bytes, begun: Path, time_s: float) -> int:
     """The number of records, where a client that started now would go on with them; nothing is written.
 
-    Also beside a client that is running. Raises Refusal with what that client would say, and ConsiliumError.
+    Every record is verified, of which a start looks at the last alone. Also beside a client that is running.
+    Raises Refusal and ConsiliumError.
     """
     for reading in range(_READINGS):
         place, memory = Place(path), Memory()
@@ -76,7 +77,7 @@ def look(path: Path, *, verify_key: bytes, begun: Path, time_s: float) -> int:
 
 
 def _take_all(path: Path, memory: Memory) -> None:
-    if not exists(path):
+    if not exists(path) or not path.stat().st_size:
         return
     report = verify_ledger(path, None)
     if report.broken is not None:

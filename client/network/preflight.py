@@ -138,7 +138,7 @@ def _ledger(config: SiteConfig, home: Home) -> Iterator[Finding]:
     try:
         count = look(config.folder / LEDGER, verify_key=key, begun=config.keys / BEGUN, time_s=time.time())
     except Refusal as refusal:
-        yield Finding("error", "ledger", f"{refusal} Until that is settled nothing is answered.")
+        yield Finding("error", "ledger", f"{refusal} Settle it before the site starts.")
         return
     words = f"{count:,} records, all of them as they were written." if count else "It begins with the first release."
     yield Finding("ok", "ledger", words)

@@ -102,9 +102,11 @@ class Trainer:
 
     def _movable(self, labels: Tensor, batch_size: int) -> tuple[list[Tensor], list[bool]]:
         """Per batch: (D,) which parameters it may move, and whether that is all of them (one copy to the host)."""
-        task, encoder = self._task_of_parameter
         present = torch.stack([(~part.isnan()).any(dim=0) for part in labels.split(batch_size)])
         every = present.all(dim=1).tolist()
+        if all(every):
+            return list(present), every
+        task, encoder = self._task_of_parameter
         return [row if full else row[task] | encoder for row, full in zip(present, every, strict=True)], every
 
 

@@ -1,7 +1,17 @@
 """The shared multi-task model: input code, network, flat layout."""
 
 from common.model.code import Columns, Normaliser, encode
-from common.model.layout import LEVELS, Layout, weight_level
+from common.model.layout import LEVELS, Layout, layout_of, weight_level
 from common.model.network import Network, initial_parameters
 
-__all__ = ["LEVELS", "Columns", "Layout", "Network", "Normaliser", "encode", "initial_parameters", "weight_level"]
+__all__ = [
+    "LEVELS",
+    "Columns",
+    "Layout",
+    "Network",
+    "Normaliser",
+    "encode",
+    "initial_parameters",
+    "layout_of",
+    "weight_level",
+]

@@ -7,8 +7,9 @@ nobody learns it.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from common.model.code import Columns
 from common.plan import Plan
 
 LEVELS = (0.0, 1 / 8, 1 / 4, 1 / 2, 1.0)
+
+Index = NDArray[np.signedinteger[Any]]
+"""Of the smallest integers that hold it: there is one for each parameter."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,10 @@ class Layout:
         return np.concatenate([[1.0], tasks > 0, features > 0, tasks > 0])
 
     @cached_property
-    def block_of(self) -> NDArray[np.int64]:
+    def block_of(self) -> Index:
         """(D,) index into `block_names` of each parameter."""
         first_input_block = 1 + len(self.plan.tasks)
-        result = np.zeros(self.parameters, dtype=np.int64)
+        result = np.zeros(self.parameters, dtype=_integers(len(self.block_names)))
         for segment in self.segments:
             part = result[segment.start : segment.stop].reshape(segment.shape)  # a view
             if segment.name == "encoder.0.weight":
@@ -95,23 +99,22 @@ class Layout:
         return result
 
     @cached_property
-    def pair_of(self) -> NDArray[np.int64]:
-        """(D,) code of the pair of blocks that a parameter needs, -1 where it needs one.
+    def paired(self) -> tuple[slice, NDArray[np.int64]]:
+        """Where the parameters lie that need a pair of blocks, and the code of each one's pair; all others need one.
 
         Code: first block * number of blocks + second, the first being the lower index.
         """
-        result = np.full(self.parameters, -1, dtype=np.int64)
         for segment in self.segments:
             if segment.name == "linear.weight":
-                part = result[segment.start : segment.stop].reshape(segment.shape)
                 features = 1 + len(self.plan.tasks) + self.columns.feature_of
-                part[:] = (1 + self.task_of_output)[:, None] * len(self.block_names) + features
-        return result
+                codes = (1 + self.task_of_output)[:, None] * len(self.block_names) + features
+                return slice(segment.start, segment.stop), codes.reshape(-1)
+        return slice(0, 0), np.zeros(0, dtype=np.int64)
 
     @cached_property
-    def output_of(self) -> NDArray[np.int64]:
+    def output_of(self) -> Index:
         """(D,) output column whose row holds each parameter, -1 for the encoder."""
-        result = np.full(self.parameters, -1, dtype=np.int64)
+        result = np.full(self.parameters, -1, dtype=_integers(self.outputs))
         for segment in self.segments:
             if segment.name.startswith(("heads.", "linear.")):
                 part = result[segment.start : segment.stop].reshape(segment.shape)
@@ -121,6 +124,16 @@ class Layout:
     def split(self, vector: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Named views into `vector`, (D,)."""
         return {s.name: vector[s.start : s.stop].reshape(s.shape) for s in self.segments}
+
+
+@lru_cache(maxsize=1)
+def layout_of(plan: Plan) -> Layout:
+    """The layout of the plan that this process works under: its indices are as long as the model."""
+    return Layout(plan)
+
+
+def _integers(count: int) -> type[np.signedinteger[Any]]:
+    return np.int16 if count < 2**15 else np.int32
 
 
 def weight_level(rows: int, *, row_cap: int) -> float:

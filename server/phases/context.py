@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from common.broadcast import Broadcast
 from common.contribution import Contribution
 from common.evaluation import Evaluation
-from common.model import Layout, Normaliser
+from common.model import Layout, Normaliser, layout_of
 from common.plan import Plan
 from server.cohort import Cohort
 from server.journal import Journal, RunState
@@ -28,9 +28,9 @@ class Run:
     sums: Summation
     journal: Journal
 
-    @cached_property
+    @property
     def layout(self) -> Layout:
-        return Layout(self.plan)
+        return layout_of(self.plan)
 
     @cached_property
     def update(self) -> Contribution:

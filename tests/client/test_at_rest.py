@@ -25,7 +25,7 @@ def opened(sealed: bytes, vaulted: Vaulted = NORTH, purpose: str = "file", name:
 def test_what_was_sealed_opens_and_is_not_in_it(data: bytes) -> None:
     sealed = NORTH.seal(data, "file", "a")
     assert opened(sealed) == data and len(sealed) == len(data) + OVERHEAD and is_sealed(sealed)
-    assert len(data) < 4 or data not in sealed
+    assert len(data) < 4 or data not in sealed.removeprefix(HEAD)
     assert NORTH.seal(data, "file", "a") != sealed, "a nonce is used once"
 
 

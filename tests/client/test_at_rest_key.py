@@ -93,7 +93,7 @@ def test_what_is_no_key_is_refused_and_not_shown(written: bytes, make: Make, tmp
     [
         ("", r"keys/at-rest\.key: no such file; .* Put it back; at a new site `consilium site init` makes it\.$"),
         ('key_file = "absent.key"', r"absent\.key: no such file; .* Write 32 random bytes as 64 hexadecimal digits"),
-        ('key_env = "NORTH_KEY"', r"\[at_rest\] key_env names the variable NORTH_KEY, which is not set; set it\.$"),
+        ('key_env = "NORTH_KEY"', r"\[at_rest\] key_env names a variable that is not set; set it\.$"),
         ('passphrase_env = "NORTH_PASS"', r"keys/at-rest\.salt: no such file; without it the passphrase opens nothing"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_terminal_is_asked_once(make: Make, monkeypatch: pytest.MonkeyPatch) -
     assert keys.load_signing_key(config).verify_key == key.verify_key
     assert asked == ["Passphrase of north: "]
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
-    with pytest.raises(PlanError, match="NORTH_PASS, which is not set"):
+    with pytest.raises(PlanError, match="passphrase_env names a variable that is not set"):
         vault_key(config)
 
 

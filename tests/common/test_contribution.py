@@ -165,7 +165,10 @@ def test_entries_of_are_exactly_those_whose_blocks_and_pairs_take_part(data: st.
     count = len(of.layout.block_names)
     blocks = data.draw(st.sets(st.integers(0, count - 1)))
     pairs = data.draw(st.sets(st.sampled_from(of.pairs))) if of.pairs else set()
-    pair_of = [*of.layout.pair_of, *[-1] * of.wide] if of.narrow else [-1] * of.wide
+    pair_of = np.full(of.narrow + of.wide, -1)
+    if of.narrow:
+        where, codes = of.layout.paired
+        pair_of[where] = codes
     for entry, taken in enumerate(of.entries_of(blocks, pairs)):
         needed = pair_of[entry]
         assert taken == (of.block_of[entry] in blocks and (needed == -1 or needed in pairs))
@@ -173,13 +176,16 @@ def test_entries_of_are_exactly_those_whose_blocks_and_pairs_take_part(data: st.
 
 def test_linear_path_from_a_feature_to_a_task_needs_both(plan: Plan) -> None:
     layout, of = Layout(plan), Contribution(plan, "train")
-    pair = layout.split(layout.pair_of)["linear.weight"]
+    where, codes = layout.paired
+    pair = codes.reshape(len(layout.task_of_output), -1)
     task_of_output = [0, 1, 2, 2, 2, 3]
     for output, task in enumerate(task_of_output):
         for column, feature in enumerate(layout.columns.feature_of):
             names = [layout.block_names[block] for block in divmod(int(pair[output, column]), len(layout.block_names))]
             assert names == [f"task:{plan.tasks[task].name}", f"input:{plan.features[feature].name}"]
-    assert (layout.pair_of >= 0).sum() == pair.size and len(of.pairs) == len(plan.tasks) * len(plan.features)
+    linear = next(segment for segment in layout.segments if segment.name == "linear.weight")
+    assert (where.start, where.stop) == (linear.start, linear.stop)
+    assert len(of.pairs) == len(plan.tasks) * len(plan.features)
     assert Contribution(plan, "evaluate", 0).pairs == ()
 
 

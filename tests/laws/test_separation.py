@@ -10,11 +10,16 @@ import pytest
 
 from client.config import find_sites, load_site
 from client.data.split import TEST, TRAIN, VALIDATION, split_by_hash
+from client.ledger.receipts import spent_of
 from client.session import Session
+from client.sessions import close_sessions
 from common.plan import Plan
+from common.privacy.accounting import epsilon
+from common.privacy.events import Spent
 from experiments.simulate import simulate
 from tests.conftest import small_table
 from tests.laws.asserts import assert_same_model
+from tests.laws.one_site import per_patient
 
 SITES = ("a", "b", "c")
 NO_VALIDATION = {"train": 0.75, "validation": 0.0, "test": 0.25}
@@ -113,3 +118,19 @@ def test_site_is_counted_by_its_labelled_training_rows_and_test_rows(make_plan, 
     counted = [site["mae"] for site in task["per_site"].values() if site["counted"]]
     assert task["per_site_mean"] == {"mae": pytest.approx(np.mean(counted)), "sites": 2, "n": 26}
     assert task["pooled"]["n"] == 70
+
+
+def test_new_pseudonyms_are_another_division_of_which_a_patient_may_pay_for_both_sets(site: Any) -> None:
+    """Whoever was trained on under the old one may be tested on under the new one."""
+    plan = per_patient()
+    one = site(plan)
+    assert one.ask(plan, "train").has_content()
+    (file,) = one.config.files
+    table = pd.read_csv(file, dtype=str)
+    table.assign(**{plan.data.patient: "new-" + table[plan.data.patient]}).to_csv(file, index=False)
+    close_sessions()
+    assert one.ask(plan, "evaluate").has_content()
+    spent = [spent_of(entry) for entry in one.records("entry")]
+    assert [each.rows for each in spent] == ["train", "test"]
+    of_one_patient = [Spent(each.event, "one", "one") for each in spent]
+    assert epsilon(spent, delta=1e-5) == pytest.approx(epsilon(of_one_patient, delta=1e-5))

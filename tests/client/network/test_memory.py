@@ -19,6 +19,7 @@ memory.REST_S = 0.0
 resident = lambda: int(open("/proc/self/statm").read().split()[1])
 spare = memory.Spare()
 held = [bytes(60_000) for _ in range(2_000)]  # 120 MB, each piece too small for a mapping of its own
+held.append(held)  # a cycle: Python frees it when it comes to it
 last = bytes(60_000)  # keeps the heap from shrinking by itself
 del held
 freed = resident()

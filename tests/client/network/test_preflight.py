@@ -123,7 +123,7 @@ def test_a_ledger_that_was_put_back_from_a_copy_is_named(joined: Command) -> Non
     path.write_bytes(copy)
     path.chmod(0o600)
     level, words = found(joined)["ledger"][0]
-    assert level == "error" and "nothing is answered" in words and "ledger.sqlite" in words
+    assert level == "error" and "before the site starts" in words and "ledger.sqlite" in words
 
 
 def _elsewhere(path: Path) -> None:
