@@ -163,9 +163,9 @@ class Federation:
 
     def open(self) -> float:
         """Opens the session; seconds."""
-        started, count = perf_counter(), len(self._sites)
-        opening = Opening(self.plan, self._grid, self._journal, self._keys, wanted=count, wait_s=10.0)
-        self._cohort, failed, state = opening.open()
+        started = perf_counter()
+        opening = Opening(self.plan, self._grid, self._journal, self._keys)
+        self._cohort, failed, state = opening.open(self._grid.get_node_ids())
         if failed:
             raise RuntimeError(f"sites failed: {failed}")
         self._secure = SecureSum(self.plan, self._grid, self._cohort, self._journal, state)

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from flwr.app import Array as FlowerArray
-from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
+from flwr.app import Context, Message, RecordDict
 
 from client.app import app
 from client.config import find_sites
@@ -39,10 +38,10 @@ from server.secure_session import Opening
 from server.secure_sum import SecureSum
 from server.sums import Sum
 from tests.conftest import small_content, small_table
+from tests.messages import Reply, kind
 
 NAMES = ("east", "north", "south", "west", "young")
 STEPS = ("train", "query.crosscheck", "query.unmask")
-Reply = Callable[[Message, Message], Message | None]
 
 
 class Killed(BaseException):
@@ -128,7 +127,7 @@ class Federation:
         journal = Journal(self.out, self.plan, resume=True)
         try:
             grid = grid or self.grid(wire)
-            cohort, _, state = Opening(self.plan, grid, journal, self.keys, len(self.sites), 0.0).open()
+            cohort, _, state = Opening(self.plan, grid, journal, self.keys).open(grid.get_node_ids())
             yield SecureSum(self.plan, grid, cohort, journal, state)
         finally:
             journal.close()
@@ -194,38 +193,6 @@ def broadcast(plan: Plan, *, shift: float = 0.0, final: bool = False) -> np.ndar
     return Broadcast(parameters, normaliser, scores).to_vector()
 
 
-def refuse(message: Message, _: Message | None = None) -> Message:
-    """The answer of a site that fails."""
-    return Message(Error(code=199, reason="site_error: The site failed."), reply_to=message)
-
-
-def silent(*_: Message) -> None:
-    """No answer."""
-
-
-def data_of(reply: Message) -> bytes:
-    """The bytes of a report or of a protocol answer."""
-    (array,) = reply.content["arrays"].values()
-    return bytes(array.data)
-
-
-def code_of(reply: Message) -> str:
-    """With which code a site refused; empty for an answer."""
-    return reply.error.reason.partition(":")[0] if reply.has_error() else ""
-
-
-def with_data(change: Callable[[bytes], bytes]) -> Reply:
-    """The honest answer with other bytes."""
-
-    def reply(message: Message, honest: Message) -> Message:
-        (name,) = honest.content["arrays"]
-        data = change(data_of(honest))
-        record = ArrayRecord({name: FlowerArray("uint8", (len(data),), "bytes", data)})
-        return Message(RecordDict({"arrays": record}), reply_to=message)
-
-    return reply
-
-
 def collect(federation: Federation, wire: Wire) -> Sum:
     with federation.sums(wire) as sums:
         return federation.collect(sums)
@@ -245,7 +212,3 @@ def headers(wire: Wire) -> list[Header]:
     """The distinct headers of training, in the order of their rounds."""
     sent = [decode(SignedHeader, m.content["header"]["protocol"]) for _, m, _ in wire.sent if kind(m) == "train"]
     return [signed.header for _, signed in sorted({signed.header.round: signed for signed in sent}.items())]
-
-
-def kind(message: Any) -> str:
-    return str(message.metadata.message_type)

@@ -10,7 +10,8 @@ from typing import Any
 from flwr.app import ArrayRecord, ConfigRecord, Message
 
 from client.ledger.reading import read_bodies
-from tests.secure import Federation, Grid, Wire, code_of, kind, name_of
+from tests.messages import code_of, kind
+from tests.secure import Federation, Grid, Wire, name_of
 
 PAID = ("query.declare", "query.survey", "train", "evaluate")
 """Questions of which every answer tells something about patients."""

@@ -33,7 +33,8 @@ from common.secagg.messages import (
 )
 from server.exchange import Question
 from tests.conftest import small_table
-from tests.secure import STEPS, Federation, Wire, build, code_of, data_of, refuse
+from tests.messages import code_of, data_of, refuse
+from tests.secure import STEPS, Federation, Wire, build
 from tests.wire import asked_in_a_sum, protocol_of
 
 

@@ -17,7 +17,7 @@ from common.files import read_plan
 from server.identity import act_as_coordinator
 from server.journal import PLAN
 from tests.laws.one_site import OneSite
-from tests.secure import code_of
+from tests.messages import code_of
 
 ROUNDS = 40
 _KIB = 1024

@@ -19,7 +19,8 @@ from experiments.cli import main
 from experiments.simulate import simulate
 from tests.conftest import small_content
 from tests.laws.planted import MARK, Scan, planted
-from tests.secure import Federation, Wire, build, data_of
+from tests.messages import data_of
+from tests.secure import Federation, Wire, build
 
 pytestmark = pytest.mark.usefixtures("closed")
 LATE = ("evaluate", "cross_check", "unmask", "close")  # asked again and again when they fail

@@ -10,7 +10,8 @@ from client.ledger.file import LEDGER
 from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.request import Request
 from server.exchange import Question, ask
-from tests.secure import Federation, Wire, broadcast, build, refuse
+from tests.messages import refuse
+from tests.secure import Federation, Wire, broadcast, build
 from tests.wire import PAID, Passed, Recorder, assert_receipts_are_what_passed
 
 pytestmark = pytest.mark.usefixtures("closed")

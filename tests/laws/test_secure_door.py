@@ -25,7 +25,8 @@ from common.secagg.header import header_of
 from common.secagg.messages import CloseSession
 from server.exchange import Question
 from tests.conftest import small_table
-from tests.secure import NAMES, STEPS, Federation, Wire, broadcast, build, code_of, data_of
+from tests.messages import code_of, data_of
+from tests.secure import NAMES, STEPS, Federation, Wire, broadcast, build
 from tests.wire import asked_in_a_sum, protocol_of
 
 SECRET = "patient-Ada-Lovelace-4711"

@@ -21,7 +21,8 @@ from server.exchange import Question
 from server.secure_sum import SecureSum
 from server.sums import Sum
 from tests.conftest import small_table
-from tests.secure import NAMES, Federation, Wire, broadcast, build, code_of, kind, refuse
+from tests.messages import code_of, kind, refuse
+from tests.secure import NAMES, Federation, Wire, broadcast, build
 
 
 @pytest.fixture

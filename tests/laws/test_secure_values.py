@@ -24,7 +24,8 @@ from common.secagg.messages import Header, SignedHeader
 from common.survey import Survey
 from server.exchange import Question
 from server.secure_sum import SecureSum
-from tests.secure import Federation, Wire, broadcast, build, code_of, data_of, kind
+from tests.messages import code_of, data_of, kind
+from tests.secure import Federation, Wire, broadcast, build
 
 SECRET = "patient-Ada-Lovelace-4711"
 SUMMED = [(asked, stage) for asked, stages in STAGES.items() for stage in stages]

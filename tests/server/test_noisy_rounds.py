@@ -7,7 +7,8 @@ from common.contribution import Contribution
 from common.privacy.shares import noise_steps
 from common.secagg.fixedpoint import FixedPoint
 from tests.conftest import small_table
-from tests.secure import NAMES, Wire, collect, headers, refuse, without
+from tests.messages import refuse
+from tests.secure import NAMES, Wire, collect, headers, without
 from tests.server.conftest import Seen
 
 NOISY = {"noise": "shared", "noise_multiplier": 1.0}

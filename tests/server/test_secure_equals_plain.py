@@ -9,7 +9,7 @@ from client.sessions import close_sessions
 from common.contribution import Contribution
 from common.model import Layout
 from common.privacy.shares import rounding_error
-from server.cohort import enrol
+from server.declarations import enrol
 from server.journal import RunState
 from server.sums import PlainSum
 from tests.conftest import small_table
@@ -38,7 +38,8 @@ def test_sum_of_one_round_is_within_the_stated_bound(shift: float, both: tuple[F
     with secure.sums() as sums:
         masked = secure.collect(sums, shift=shift)
     close_sessions()
-    cohort, _ = enrol(plain.grid(), Layout(plain.plan), wanted=5, wait_s=0.0, timeout_s=1.0)
+    grid = plain.grid()
+    cohort, _ = enrol(grid, grid.get_node_ids(), Layout(plain.plan), timeout_s=1.0)
     size = asked.narrow + asked.wide
     honest = PlainSum(plain.grid(), cohort, 1.0)
     opened = honest.collect(plain.question(shift=shift), size=size, min_sites=3, plausible=lambda *_: True)

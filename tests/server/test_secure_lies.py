@@ -10,7 +10,8 @@ from common.errors import Refusal
 from common.secagg import coordinator, report
 from common.secagg.encoding import decode
 from common.secagg.messages import SignedHeader
-from tests.secure import NAMES, Wire, aborted, collect, data_of, headers, kind, with_data, without
+from tests.messages import data_of, kind, with_data
+from tests.secure import NAMES, Wire, aborted, collect, headers, without
 from tests.server.conftest import Seen
 
 

@@ -18,7 +18,8 @@ from server import run as server_run
 from server.journal import Journal
 from server.secure_state import SecureState
 from server.secure_sum import SecureSum
-from tests.secure import Federation, Killed, Wire, build, data_of
+from tests.messages import data_of
+from tests.secure import Federation, Killed, Wire, build
 from tests.wire import protocol_of
 
 RULES = {"training": {"rounds": 2}}

@@ -19,7 +19,8 @@ from server.journal import Journal
 from server.secure_session import Opening, close_session, named
 from server.secure_state import STATE, SecureState, load_kept
 from server.sums import Sum
-from tests.secure import Federation, Wire, build, refuse
+from tests.messages import refuse
+from tests.secure import Federation, Wire, build
 from tests.wire import protocol_of
 
 
@@ -38,8 +39,8 @@ def journal(federation: Federation) -> Iterator[Journal]:
 
 def _open(federation: Federation, journal: Journal, wire: Wire | None = None) -> tuple[dict[str, str], SecureState]:
     close_sessions()
-    opening = Opening(federation.plan, federation.grid(wire), journal, federation.keys, 3, 0.0)
-    _, failed, state = opening.open()
+    grid = federation.grid(wire)
+    _, failed, state = Opening(federation.plan, grid, journal, federation.keys).open(grid.get_node_ids())
     return failed, state
 
 
@@ -180,9 +181,9 @@ def test_roster_that_tolerates_less_than_the_plan_is_a_sentence(tmp_path: Path) 
     federation = build(tmp_path / "lax", 5)
     strict = build(tmp_path / "strict", 5, aggregation={"colluding_sites": 1})
     journal = Journal(strict.out, strict.plan, resume=True)
-    opening = Opening(strict.plan, strict.grid(), journal, federation.keys, 5, 0.0)
+    opening = Opening(strict.plan, strict.grid(), journal, federation.keys)
     with pytest.raises(RunError, match=r"the roster is for colluding_sites = 0 .* the plan's aggregation for 1 and 3"):
-        opening.open()
+        opening.check_roster()
     journal.close()
 
 

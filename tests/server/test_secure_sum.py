@@ -10,7 +10,8 @@ from common.errors import TooFewSites
 from common.model import Layout
 from common.privacy.shares import rounding_error
 from tests.conftest import small_table
-from tests.secure import NAMES, Wire, aborted, build, collect, headers, refuse, silent, without
+from tests.messages import refuse, silent
+from tests.secure import NAMES, Wire, aborted, build, collect, headers, without
 from tests.server.clock import Clock
 from tests.server.conftest import Seen
 
