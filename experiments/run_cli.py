@@ -126,9 +126,13 @@ def _run_and_show(plan: Any, sites: Any, out: Path, *, resume: bool) -> None:
     from experiments.simulate import simulate as run
     from server.terminal import Progress, result_table
 
-    console = Console()
+    console, errors = Console(), Console(stderr=True)
+
+    def warn(sentence: str) -> None:
+        errors.print(f"warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
     with Progress(console) as progress:
-        result = run(plan, sites, out, resume=resume, listeners=(progress,))
+        result = run(plan, sites, out, resume=resume, listeners=(progress,), warn=warn)
     console.print(result_table(result))
     for what, name in (("Report", "report.html"), ("Result", "result.json"), ("Model ", "model.safetensors")):
         console.print(f"{what}  {out / name}", soft_wrap=True, highlight=False)

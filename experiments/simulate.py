@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,18 @@ SITES = "sites"
 
 
 def simulate(
-    plan: Plan, sites: Iterable[SiteConfig], out: Path, *, resume: bool = False, listeners: tuple[Listener, ...] = ()
+    plan: Plan,
+    sites: Iterable[SiteConfig],
+    out: Path,
+    *,
+    resume: bool = False,
+    listeners: tuple[Listener, ...] = (),
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
     """Run `plan` over `sites` in this process and return the result, which is also in `out`/result.json.
 
     Each virtual site gets a folder `out`/sites/NAME with a site.toml, its approved plan, policy, ledger and results.
+    warn: told what is allowed in a site's table and looks like a slip, such as a column in another unit.
     Raises PlanError and DataError before anything is written, RunError and TooFewSites afterwards.
     """
     configs = list(sites)
@@ -43,6 +50,9 @@ def simulate(
         check_rules(plan, configs)
     tables = {config.name: load_table(config, plan) for config in configs}  # checked before a folder is claimed
     _check_labels(plan, tables)
+    for name, table in tables.items():
+        for sentence in table.report.warnings:
+            warn(f"{name}: {sentence}")
     journal = Journal(out, plan, resume=resume, listeners=listeners)
     if resume and (finished := _finished(out)) is not None and set(finished["sites"]) == set(tables):
         journal.close()

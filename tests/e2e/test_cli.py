@@ -141,6 +141,13 @@ def test_two_sites_with_one_name(federation, write_sites, tmp_path: Path) -> Non
     )
 
 
+def test_a_column_in_another_unit_is_named_before_it_is_trained_on(federation, write_sites, tmp_path: Path) -> None:
+    sites = write_sites(**_broken(lambda table: table.assign(sbp=table["sbp"] * 100.0)))
+    done = consilium("simulate", federation(), "--sites", sites, "--out", tmp_path / "out")
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: south: sbp: ")]
+    assert done.returncode == 0 and len(warned) == 1 and "outside the plausible range; check its unit" in warned[0]
+
+
 def test_unknown_unit(federation, write_sites, tmp_path: Path) -> None:
     sites = write_sites(south=small_table(1), west=small_table(2))
     small_table(0).to_csv(sites / "table.csv", index=False)
