@@ -58,7 +58,7 @@ class Coordinator:
         step = ServerStep(self.plan.aggregation)
         step.restore(state.arrays)
         while state.round < self.plan.training.rounds:
-            if self.begin_with is not None and enrolment.returned(run.cohort):
+            if self.begin_with is not None:
                 run = self._with_returned(run, enrolment, state)
             state = train_round(run, state, step)
             state.facts["seconds"] = before + time.monotonic() - started
@@ -93,10 +93,12 @@ class Coordinator:
         return cohort, sums
 
     def _with_returned(self, run: Run, enrolment: Enrolment, state: RunState) -> Run:
-        """The run with the sites that are there now: some have come back, or join."""
-        cohort, sums, failed = enrolment.reopen()
+        """The run with the sites that have come back, or join, if any."""
+        cohort, sums, failed = enrolment.returned(run.cohort, run.sums)
         for site, code in failed.items():
             self.journal.event("site_failed", site=site, round=state.round + 1, code=code)
+        if cohort is run.cohort:
+            return run
         cohort, sums = self._known(cohort, sums, enrolment, state)
         enrolment.check_enough(cohort, failed)
         for site in sorted(set(cohort.levels) - set(run.cohort.levels)):

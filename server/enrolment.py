@@ -1,6 +1,5 @@
-"""Who takes part in a run: at its start, when it resumes, and when a site comes back between two rounds."""
+"""Who takes part in a run: at its start, when it resumes, and when a site comes between two rounds."""
 
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -9,14 +8,17 @@ from flwr.serverapp import Grid
 from common.errors import RunError, TooFewSites
 from common.model import Layout
 from common.plan import Plan
-from server.cohort import Cohort, enrol
+from server.cohort import Cohort, wait_for_nodes
+from server.declarations import cohort_of, enrol, question
 from server.journal import Journal
+from server.newcomers import Newcomers
 from server.secure_session import Opening
 from server.secure_state import CoordinatorKeys, SecureState
 from server.secure_sum import SecureSum
 from server.sums import PlainSum, Summation
 
-ASK_AGAIN_S = 60.0
+Enrolled = tuple[Cohort, Summation, dict[str, str]]
+"""The cohort, the sum over it, and the code of each node or site that declined or was left out."""
 
 
 @dataclass
@@ -34,23 +36,47 @@ class Enrolment:
     wait_s: float = 120.0
     begin_with: int | None = None
     keys: CoordinatorKeys | None = None
-    _asked_s: dict[int, float] = field(default_factory=dict)
+    _newcomers: Newcomers = field(init=False)
 
-    def open(self) -> tuple[Cohort, Summation, dict[str, str]]:
-        """The cohort, the sum over it, and the code of each that declined. Raises RunError, TooFewSites."""
-        return self._open(self.wanted, self.wait_s)
+    def __post_init__(self) -> None:
+        self._newcomers = Newcomers(self.grid)
 
-    def returned(self, cohort: Cohort) -> bool:
-        """Whether a node is connected that is not in `cohort`, and was not asked within the last minute."""
-        now = time.monotonic()
-        others = set(self.grid.get_node_ids()) - set(cohort.names)
-        due = {node for node in others if now - self._asked_s.get(node, -ASK_AGAIN_S) >= ASK_AGAIN_S}
-        self._asked_s |= dict.fromkeys(due, now)
-        return bool(due)
+    def open(self) -> Enrolled:
+        """All that are connected; one that is silent costs one deadline of the plan. Raises RunError, TooFewSites."""
+        opening = self._opening() if self.plan.aggregation.secure else None
+        if opening is not None:
+            opening.check_roster()
+        nodes = wait_for_nodes(self.grid, wanted=self.wanted, timeout_s=self.wait_s, least=self.begin_with)
+        if opening is not None:
+            cohort, failed, state = opening.open(nodes)
+            sums = self._sums(cohort, state)
+        else:
+            timeout_s = self.plan.aggregation.round_timeout_s
+            cohort, failed = enrol(self.grid, nodes, Layout(self.plan), timeout_s=timeout_s)
+            sums = self._sums(cohort, None)
+        self._newcomers.were_asked(set(nodes) - set(cohort.names))
+        return cohort, sums, failed
 
-    def reopen(self) -> tuple[Cohort, Summation, dict[str, str]]:
-        """As `open`, with those that are connected now."""
-        return self._open(0, 0.0)
+    def returned(self, cohort: Cohort, sums: Summation) -> Enrolled:
+        """`cohort`, as it is, or with nodes that have come since, or come back. Raises TooFewSites.
+
+        They are asked alone, and nobody waits for one that is silent. The sites of a secure session are asked again
+        only where a newcomer has no card in it: their keys are bound to the list of cards, which cannot grow.
+        """
+        there = set(self.grid.get_node_ids())
+        taken = {site for node, site in cohort.names.items() if node in there}
+        others, layout = there - set(cohort.names), Layout(self.plan)
+        if not isinstance(sums, SecureSum):
+            come, failed = cohort_of(self._newcomers.look(others, question(layout)), layout, taken=taken)
+            return self._joined(cohort, cohort.plus(come) if come.names else cohort, sums, None, failed)
+        opening = self._opening()
+        answers = self._newcomers.look(others, opening.question(sums.state.session))
+        prompt = {node for node, site in cohort.names.items() if node in there and site not in sums.late_sites}
+        joined, failed, state = opening.join(cohort, sums.state, answers, taken=taken, prompt=prompt)
+        if state.session != sums.state.session:
+            self._newcomers.ask_anew()
+            self._newcomers.were_asked(set(answers.contents) - set(joined.names))
+        return self._joined(cohort, joined, sums, state, failed)
 
     def check_enough(self, cohort: Cohort, failed: dict[str, str]) -> None:
         """Raises TooFewSites, with every code, if the plan asks for more sites."""
@@ -64,28 +90,21 @@ class Enrolment:
         kept = cohort.without(set(cohort.levels) - set(sites))
         return kept, self._sums(kept, sums.state if isinstance(sums, SecureSum) else None)
 
-    def _open(self, wanted: int, wait_s: float) -> tuple[Cohort, Summation, dict[str, str]]:
-        rules = self.plan.aggregation
-        if rules.secure:
-            if self.keys is None:
-                raise RunError(
-                    "the plan asks for secure sums: the coordinator needs its key and a signed roster "
-                    "(run config 'key' and 'roster'; `consilium server roster` makes both)."
-                )
-            opening = Opening(self.plan, self.grid, self.journal, self.keys, wanted, wait_s, self.begin_with)
-            cohort, failed, state = opening.open()
-            return cohort, self._sums(cohort, state), failed
-        cohort, failed = enrol(
-            self.grid,
-            Layout(self.plan),
-            wanted=wanted,
-            wait_s=wait_s,
-            timeout_s=rules.round_timeout_s,
-            least=self.begin_with,
-        )
-        return cohort, self._sums(cohort, None), failed
+    def _opening(self) -> Opening:
+        if self.keys is None:
+            raise RunError(
+                "the plan asks for secure sums: the coordinator needs its key and a signed roster "
+                "(run config 'key' and 'roster'; `consilium server roster` makes both)."
+            )
+        return Opening(self.plan, self.grid, self.journal, self.keys)
 
-    def _sums(self, cohort: Cohort, state: SecureState | None) -> Summation:
+    def _joined(
+        self, before: Cohort, now: Cohort, sums: Summation, state: SecureState | None, failed: dict[str, str]
+    ) -> Enrolled:
+        return now, sums if now is before else self._sums(now, state, sums.late_sites), failed
+
+    def _sums(self, cohort: Cohort, state: SecureState | None, late: frozenset[str] = frozenset()) -> Summation:
+        late &= frozenset(cohort.levels)
         if state is None:
-            return PlainSum(self.grid, cohort, self.plan.aggregation.round_timeout_s)
-        return SecureSum(self.plan, self.grid, cohort, self.journal, state)
+            return PlainSum(self.grid, cohort, self.plan.aggregation.round_timeout_s, late_sites=late)
+        return SecureSum(self.plan, self.grid, cohort, self.journal, state, late_sites=late)

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 _FIRST_POLL_S, _LONGEST_POLL_S, _POLL_PART = 0.02, 0.5, 4
 _SHORT_BYTES = 2**18
-_MOMENT_S = 2.0
+MOMENT_S = 2.0
 LATE = "no_answer_in_time"
 _FLOWERS = {5: "not_connected"}
 """What Flower's own errors are called: the node has not been heard of for a minute."""
@@ -65,52 +65,78 @@ class Answers:
     blamed: dict[int, str] = field(default_factory=dict)
 
 
-def ask(grid: Grid, nodes: Iterable[int], question: Question, *, timeout_s: float) -> Answers:
-    """Put `question` to `nodes` and wait for all answers, at most `timeout_s` seconds."""
-    return ask_each(grid, dict.fromkeys(nodes, question), timeout_s=timeout_s)
+def ask(
+    grid: Grid, nodes: Iterable[int], question: Question, *, timeout_s: float, needed: Collection[int] | None = None
+) -> Answers:
+    """Put `question` to `nodes` and wait for all answers, at most `timeout_s` seconds. needed: as in `ask_each`."""
+    return ask_each(grid, dict.fromkeys(nodes, question), timeout_s=timeout_s, needed=needed)
 
 
-def ask_each(grid: Grid, questions: Mapping[int, Question], *, timeout_s: float, enough: int | None = None) -> Answers:
+def ask_each(
+    grid: Grid,
+    questions: Mapping[int, Question],
+    *,
+    timeout_s: float,
+    enough: int | None = None,
+    needed: Collection[int] | None = None,
+) -> Answers:
     """Put its own question to every node and wait for all answers, at most `timeout_s` seconds.
 
-    enough: once so many have answered well, the others have only a moment more.
+    enough: once so many have answered well, the others have only a moment more. needed: the same, once none of these
+    nodes is waited for any more.
     Flower's own `send_and_receive` polls every three seconds; this one starts at 20 ms, and then waits a quarter of the
     time that has passed since it last heard something.
     """
-    asked = list(questions)
-    identifiers = _push(grid, [questions[node].to(node, timeout_s=timeout_s) for node in asked])
-    waiting = {identifier: node for identifier, node in zip(identifiers, asked, strict=True) if identifier}
-    contents: dict[int, RecordDict] = {}
-    failed = dict.fromkeys(set(asked) - set(waiting.values()), "not_delivered")
-    blamed: dict[int, str] = {}
+    asked = Asked(grid, questions, timeout_s=timeout_s)
     started = heard = time.monotonic()
     deadline = started + timeout_s
-    while waiting:
-        for reply in grid.pull_messages(list(waiting)):
-            node = waiting.pop(reply.metadata.reply_to_message_id, None)
+    while asked.waiting:
+        if asked.look():
+            heard = time.monotonic()
+        if not asked.waiting:
+            break
+        now = time.monotonic()
+        satisfied = enough is not None and len(asked.contents) >= enough
+        if satisfied or (needed is not None and not set(needed) & set(asked.waiting.values())):
+            enough = needed = None
+            deadline = min(deadline, now + MOMENT_S + (now - started))
+        if now >= deadline:
+            break
+        pause = min(_LONGEST_POLL_S, max(_FIRST_POLL_S, (now - heard) / _POLL_PART))
+        time.sleep(min(pause, deadline - now))
+    return asked.answers()
+
+
+class Asked:
+    """Questions that were put to nodes, of which not all are answered yet. waiting: message -> node."""
+
+    def __init__(self, grid: Grid, questions: Mapping[int, Question], *, timeout_s: float) -> None:
+        self._grid, asked = grid, list(questions)
+        identifiers = _push(grid, [questions[node].to(node, timeout_s=timeout_s) for node in asked])
+        self.waiting = {identifier: node for identifier, node in zip(identifiers, asked, strict=True) if identifier}
+        self.contents: dict[int, RecordDict] = {}
+        self._failed = dict.fromkeys(set(asked) - set(self.waiting.values()), "not_delivered")
+        self._blamed: dict[int, str] = {}
+
+    def look(self) -> bool:
+        """Whether an answer has come since the last look."""
+        before = len(self.waiting)
+        for reply in self._grid.pull_messages(list(self.waiting)) if self.waiting else ():
+            node = self.waiting.pop(reply.metadata.reply_to_message_id, None)
             if node is None:
                 continue
             # An error that Flower makes for a lost node has another sender: the message it answers tells whose it is.
             if reply.has_error():
-                failed[node] = _code(reply)
+                self._failed[node] = _code(reply)
                 if about := _about(reply):
-                    blamed[node] = about
+                    self._blamed[node] = about
             else:
-                contents[node] = reply.content
-            heard = time.monotonic()
-        if not waiting:
-            break
-        if enough is not None and len(contents) >= enough:
-            enough = None
-            now = time.monotonic()
-            deadline = min(deadline, now + _MOMENT_S + (now - started))
-        now = time.monotonic()
-        if now >= deadline:
-            failed |= dict.fromkeys(waiting.values(), LATE)
-            break
-        pause = min(_LONGEST_POLL_S, max(_FIRST_POLL_S, (now - heard) / _POLL_PART))
-        time.sleep(min(pause, deadline - now))
-    return Answers(contents, failed, blamed)
+                self.contents[node] = reply.content
+        return len(self.waiting) < before
+
+    def answers(self) -> Answers:
+        """What has come so far; who has not answered is late."""
+        return Answers(self.contents, self._failed | dict.fromkeys(self.waiting.values(), LATE), self._blamed)
 
 
 def _push(grid: Grid, messages: list[Message]) -> list[str]:

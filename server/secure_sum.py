@@ -52,7 +52,7 @@ class SecureSum:
     journal: Journal
     state: SecureState
     secure: bool = True
-    _late: frozenset[str] = frozenset()
+    late_sites: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         fixed_point(self._contributions.of("train", 0), sites=len(self.state.keys.roster.sites))
@@ -148,8 +148,8 @@ class SecureSum:
         with_header = Question(
             question.kind, question.plan_hash, question.round, question.stage, question.vector, encode(signed)
         )
-        answers = self._ask(dict.fromkeys(cohort, with_header), failed, enough=in_time(cohort, self._late))
-        self._late = late(answers, self.cohort.names)
+        answers = self._ask(dict.fromkeys(cohort, with_header), failed, enough=in_time(cohort, self.late_sites))
+        self.late_sites = late(answers, self.cohort.names)
         bytes_up = 0
         for site, content in self._by_site(answers).items():
             data = _bytes(content, "report")

@@ -37,9 +37,10 @@ class Sum:
 
 
 class Summation(Protocol):
-    """Adds one vector per site."""
+    """Adds one vector per site. late_sites: those that did not answer the last time in time."""
 
     secure: bool
+    late_sites: frozenset[str]
 
     def collect(self, question: Question, *, size: int, min_sites: int, plausible: Check) -> Sum:
         """The sum over the sites that answered; raises TooFewSites below `min_sites`.
@@ -58,13 +59,13 @@ class PlainSum:
     cohort: Cohort
     timeout_s: float
     secure: bool = False
-    _late: frozenset[str] = frozenset()
+    late_sites: frozenset[str] = frozenset()
 
     def collect(self, question: Question, *, size: int, min_sites: int, plausible: Check) -> Sum:
         names = self.cohort.names
-        enough = in_time(names.values(), self._late)
+        enough = in_time(names.values(), self.late_sites)
         answers = ask_each(self.grid, dict.fromkeys(names, question), timeout_s=self.timeout_s, enough=enough)
-        self._late = late(answers, names)
+        self.late_sites = late(answers, names)
         failed = {self.cohort.names[node]: code for node, code in answers.failed.items()}
         each: dict[str, NDArray[np.floating]] = {}
         bytes_up = 0

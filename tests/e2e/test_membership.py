@@ -1,6 +1,8 @@
 """Hospitals that have not approved, that join late, or that leave: a federation of processes behind its gateway."""
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tests.e2e.membership import (
     wait_for_rounds,
 )
 from tests.e2e.network import Network, events, running
+from tests.e2e.processes import child
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture, pytest.mark.xdist_group("flower")]
 of_three = pytest.mark.parametrize("network", [3], indirect=True)
@@ -40,9 +43,9 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield network
 
 
-def _plan(rounds: int) -> Plan:
+def _plan(rounds: int, *more: str) -> Plan:
     """Another one at each call: sums over three hospitals or more."""
-    settings = (f"training.rounds={rounds}", f"seeds.training={next(SEEDS)}", "aggregation.min_sites=3")
+    settings = (f"training.rounds={rounds}", f"seeds.training={next(SEEDS)}", "aggregation.min_sites=3", *more)
     return read_plan(ROOT / "experiments" / "demo.toml", overrides=settings)
 
 
@@ -56,6 +59,27 @@ def test_one_of_four_has_not_approved_the_plan_and_the_others_go_on(network: Net
     assert all(event["sites"] == 3 for event in events(out, "round"))
     assert {event["code"] for event in events(out, "site_failed")} == {"plan_not_approved"}
     _assert_nothing_but_refusals(network, doubter, plan, "plan_not_approved")
+    assert_books_are_whole(network, plan, out, took_part=tuple(others))
+
+
+@of_four
+def test_a_hospital_whose_worker_hangs_costs_one_deadline_in_all(network: Network, tmp_path: Path) -> None:
+    """Its node is connected all the time. The others are not asked again on its account."""
+    *others, hung = network.sites
+    out, plan = tmp_path / "run", _plan(6, "aggregation.round_timeout_s=15")
+    offer(network, plan, approved_by=tuple(network.sites))
+    worker = child(network.pids[hung], b"client.network.worker")
+    assert worker is not None
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        network.ends(network.run(out))
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    failed = [(event["site"], event["code"]) for event in events(out, "site_failed")]
+    assert failed == [(hung, "no_answer_in_time")] and not events(out, "resumed")
+    for site in others:
+        asked = [receipt["step"]["kind"] for receipt in records(network, site, plan)]
+        assert asked.count("query.declare") == 1
     assert_books_are_whole(network, plan, out, took_part=tuple(others))
 
 

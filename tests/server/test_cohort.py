@@ -11,10 +11,11 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from client.config import load_site
 from client.session import Session
 from common.contribution import Contribution
-from common.errors import RunError, TooFewSites
+from common.errors import TooFewSites
 from common.model import LEVELS, Layout
 from common.plan import Plan
-from server.cohort import Cohort, enrol, shared_by, wait_for_nodes
+from server.cohort import Cohort, shared_by, wait_for_nodes
+from server.declarations import enrol
 from server.inprocess import InProcessGrid
 from tests.conftest import small_table
 
@@ -41,7 +42,7 @@ def _enrol(layout: Layout, *declarations: Record | None) -> tuple[Cohort, dict[s
         return Message(RecordDict({"declaration": ConfigRecord(declared)}), reply_to=message)
 
     grid = InProcessGrid(app, [{}] * len(declarations))
-    return enrol(grid, layout, wanted=len(declarations), wait_s=0.0, timeout_s=1.0)
+    return enrol(grid, grid.get_node_ids(), layout, timeout_s=1.0)
 
 
 def test_declared_levels_are_taken_as_they_are(layout: Layout) -> None:
@@ -143,9 +144,9 @@ def test_declaration_with_a_part_missing_is_left_out(layout: Layout, key: str) -
     assert list(failed.values()) == ["malformed_declaration"] and set(cohort.levels) == {"south"}
 
 
-def test_two_sites_of_one_name_stop_the_run(layout: Layout) -> None:
-    with pytest.raises(RunError, match=r"two sites call themselves 'north'; every site needs its own name"):
-        _enrol(layout, *(_honest(layout, site) for site in ("north", "south", "north")))
+def test_two_nodes_of_one_name_are_both_left_out_where_nothing_tells_them_apart(layout: Layout) -> None:
+    cohort, failed = _enrol(layout, *(_honest(layout, site) for site in ("north", "south", "north", "west")))
+    assert cohort.names == {2: "south", 4: "west"} and failed == {"north": "name_twice"}
 
 
 def test_too_few_nodes_are_named_after_the_wait() -> None:

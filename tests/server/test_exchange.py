@@ -177,6 +177,21 @@ def test_once_enough_have_answered_the_others_have_a_moment(clock: Clock, late: 
     assert clock.now <= start + 3.0
 
 
+@pytest.mark.parametrize("silent", [11, 13])
+def test_those_that_are_needed_have_the_whole_time_and_the_others_a_moment_more(clock: Clock, silent: int) -> None:
+    """A needed one that declines is waited for no longer either."""
+    start = clock.now
+
+    def script(poll: int, sent: dict[int, Message]) -> list[Message]:
+        answers = [_error(sent[12], 199, "paused: no"), *(_answer(sent[n]) for n in (11, 13) if n != silent)]
+        return answers if poll == 1 else []
+
+    questions = dict.fromkeys(NODES, Question("query.declare", "0" * 64))
+    answers = ask_each(ScriptedGrid(script), questions, timeout_s=60.0, needed=(11, 12))
+    assert answers.failed == {12: "paused", silent: "no_answer_in_time"}
+    assert clock.now - start == pytest.approx(60.0 if silent == 11 else 2.0, abs=0.5)
+
+
 def test_answers_that_are_errors_are_not_among_the_enough(clock: Clock) -> None:
     def script(poll: int, sent: dict[int, Message]) -> list[Message]:
         first = [_error(sent[11], 199, "site_error"), _answer(sent[12])]

@@ -24,7 +24,7 @@ from experiments.simulate import simulate
 from server.journal import EVENTS, RunState
 from tests.conftest import small_table
 from tests.laws.asserts import assert_head_is_unchanged
-from tests.secure import refuse
+from tests.messages import refuse
 from tests.server.rounds import Wire, own_entries, small_tables
 
 

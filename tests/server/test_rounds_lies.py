@@ -17,7 +17,7 @@ from common.plan import Plan
 from experiments.simulate import simulate
 from server.journal import EVENTS
 from tests.laws.asserts import assert_same_model
-from tests.secure import refuse
+from tests.messages import refuse
 from tests.server.rounds import Reply, Wire, own_entries, small_tables
 
 
