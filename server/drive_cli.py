@@ -1,18 +1,24 @@
 """`consilium server serve|run|status|stop`: the coordinator's processes and the runs over them."""
 
+import contextlib
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from server.network.drive import Drive
+
 HOME = Annotated[
     Path, typer.Argument(metavar="HOME", help="The coordinator's folder, as `consilium server init` made it.")
 ]
-PAUSED, TERMINATED = 3, 143
+PAUSED, SIGNALLED = 3, 128
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def serve(
@@ -28,7 +34,7 @@ def serve(
 ) -> None:
     """Run SuperLink, SuperExec and gateway until SIGTERM; what ends is started again."""
     from common.errors import ConsiliumError
-    from server.network.serve import PARTS
+    from server.network.parts import PARTS
     from server.network.serve import serve as supervise
 
     parts = tuple(only or PARTS)
@@ -47,24 +53,28 @@ def run(
     """Train what the plan says, with the hospitals of the roster; go on by itself after every interruption.
 
     Status 0: finished. 3: paused, with the reason; the same command goes on. 2: an error that waiting does not mend.
+    SIGTERM, SIGHUP and Ctrl-C pause it as well, with 128 and the signal's number; a second Ctrl-C does not wait.
     """
-    from server.network.drive import FOLLOWED, Drive, Paused, prepare
+    from server.network.drive import Drive, Paused, prepare
     from server.network.home import load_home
     from server.network.locks import only_one
+    from server.network.runs import FOLLOWED
     from server.terminal import Progress, result_table
 
-    signal.signal(signal.SIGTERM, _ending)
     folder = load_home(home)
     with only_one(folder.state / FOLLOWED, f"{home}: a run goes on already; `consilium server status {home}`."):
         plan, target = prepare(folder, out)
         _say(f"The run's folder is {target}.")
         with Progress(Console(highlight=False)) as progress:
+            drive = Drive(folder, plan, target, _say, progress, wait_s)
             try:
-                Drive(folder, plan, target, _say, progress, wait_s).run()
+                with _heard_by(drive):
+                    drive.run()
             except Paused as pause:
-                progress.close()
-                print(pause, file=sys.stderr)
-                raise typer.Exit(PAUSED) from None
+                with contextlib.suppress(OSError):  # after SIGHUP there may be no terminal any more
+                    progress.close()
+                    print(pause, file=sys.stderr)
+                raise typer.Exit(SIGNALLED + drive.ended_by if drive.ended_by else PAUSED) from None
     Console().print(result_table(_result(target)))
     _say(f"Model, report and result are in {target}.")
 
@@ -86,12 +96,16 @@ def stop(
 ) -> None:
     """Stop the run; its journal stays, and `consilium server run` goes on with it."""
     from common.errors import ConsiliumError
-    from server.network import drive, serve
+    from server.network import runs, serve
     from server.network.home import load_home
 
     folder = load_home(home)
-    _say("The run is asked to stop." if drive.ask_to_stop(folder) else "No run goes on.")
-    drive.wait_until_stopped(folder)
+    try:
+        runs.stop_all(folder, _say)
+    except ConsiliumError as late:
+        if not everything:
+            raise
+        _say(str(late))  # it ends with the processes
     if everything:
         if not serve.ask_to_stop(folder):
             raise ConsiliumError(f"{home}: its processes have not ended; look into {folder.state}.")
@@ -106,8 +120,23 @@ def _result(folder: Path) -> dict[str, object]:
     return dict(json.loads(read_bytes(folder / "result.json")))
 
 
-def _ending(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(TERMINATED)
+@contextlib.contextmanager
+def _heard_by(drive: "Drive") -> Iterator[None]:
+    """A signal of ENDING lets `drive` pause in order; SIGHUP not where it was to be ignored, as under nohup."""
+
+    def ending(number: int, frame: FrameType | None) -> None:
+        drive.ended_by = drive.ended_by or signal.Signals(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, ending)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(*lines: str) -> None:

@@ -21,7 +21,7 @@ from common.secagg.messages import SignedRoster
 from server.network import gateway
 from server.network.admission import check_keys, enrolled
 from server.network.home import SERVERS, SETTINGS, Home
-from server.network.issue import SOON, invitations
+from server.network.issue import SOON, certificate_text, invitations
 from server.network.succession import Rosters, read_rosters
 from server.roster import load_coordinator_key
 
@@ -139,9 +139,8 @@ def rosters(home: Home, now: datetime) -> Iterator[Finding]:
     if found.latest is not None and (outside := sorted(sites - set(found.latest.roster.sites))):
         text = f"enrolled, but in no roster: `consilium server enrol {home.folder}` proposes one."
         yield Finding("warning", f"{', '.join(outside)}: {text}")
-    if exists(home.plan) and (stale := _stale(home, read_plan(home.plan), found)):
-        text = f"older than plan, roster or certificates: `consilium server enrol {home.folder}` writes it again"
-        yield Finding("warning", f"invitation of {', '.join(stale)}: {text}.")
+    if exists(home.plan):
+        yield from _letters(home, read_plan(home.plan), found)
 
 
 CHECKS: tuple[Check, ...] = (files, servers, hospitals, plan, rosters)
@@ -202,13 +201,25 @@ def _not_yet(home: Home, found: Rosters) -> str:
     return f"{home.proposal}: roster {found.proposed.roster.number} waits for signatures of {waiting}: {mend}."
 
 
-def _stale(home: Home, plan: Plan, found: Rosters) -> list[str]:
-    """Hospitals whose invitation is missing or says something else than what is in use."""
-    names = [name for name in home.site_names() if exists(home.site_certificate(name))]
-    signed = {name: read_bytes(home.site_certificate(name)) for name in names}
-    letters = invitations(home, signed, read_bytes(home.certificate("authority")), plan, found)
-    paths = {name: home.invitation(name) for name in letters}
-    return [name for name, path in paths.items() if not exists(path) or read_bytes(path) != letters[name]]
+def _letters(home: Home, plan: Plan, found: Rosters) -> Iterator[Finding]:
+    """Invitations that are missing, say something else than what is in use, or cannot be written."""
+    authority, stale, mend = read_bytes(home.certificate("authority")), [], f"`consilium server enrol {home.folder}`"
+    certificate_text(authority, home.certificate("authority"))
+    for name in home.site_names():
+        certificate = home.site_certificate(name)
+        if not exists(certificate):
+            continue
+        try:
+            letters = invitations(home, {name: read_bytes(certificate)}, authority, plan, found)
+        except ConsiliumError as error:
+            yield Finding("error", f"invitation of {name}: {str(error).rstrip('.')}: {mend} makes a new one.")
+            continue
+        path = home.invitation(name)
+        if name in letters and (not exists(path) or read_bytes(path) != letters[name]):
+            stale.append(name)
+    if stale:
+        text = f"older than plan, roster or certificates: {mend} writes it again"
+        yield Finding("warning", f"invitation of {', '.join(stale)}: {text}.")
 
 
 def _names_missing(certificate: bytes, names: tuple[str, ...]) -> list[str]:

@@ -4,8 +4,7 @@ A Flower run ends with the SuperLink, the coordinator's app, or too few hospital
 folder. Only one process can hold the journal, so that no two runs ever count a round.
 """
 
-import contextlib
-import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConsiliumError, RunError
-from common.files import read_plan, write_atomic
+from common.files import read_plan
 from common.plan import Plan
 from common.secagg.roster import still_missing
 from server.journal import LOCK
@@ -22,11 +21,11 @@ from server.network.flower import CONNECTION, FlowerFailed, connect, flwr, healt
 from server.network.following import Following, is_journal
 from server.network.home import Home
 from server.network.locks import is_held
+from server.network.runs import LOOK_S, STOP, alone, check_out, last_run, remember, stop_flower_run
 from server.roster import load_coordinator_key, read_roster
 
-LOOK_S, ASK_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.3, 10.0, 1.0, 20.0
+ASK_S, FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 1.0, 20.0
 SITES_WAIT_S = 60.0
-STOP, RUNNING, FOLLOWED = "stop-run", "run.json", "run.lock"
 _APPS = Path(__file__).parents[2] / "deploy" / "flower_app", Path(sys.prefix) / "share" / "consilium" / "flower_app"
 APP = next((folder for folder in _APPS if folder.is_dir()), _APPS[0])
 Listener = Callable[[dict[str, Any]], None]
@@ -41,6 +40,7 @@ class Drive:
     """One plan, its journal `out`, and who is told: `say` in a line, `listener` each event of the journal.
 
     wait_s: how long, after an attempt has failed, no further round may be finished before the run pauses.
+    ended_by: a signal that was heard, after which the run pauses as soon as no `flwr` is under way.
     """
 
     home: Home
@@ -50,7 +50,9 @@ class Drive:
     listener: Listener
     wait_s: float = 600.0
     app: Path = APP
+    ended_by: signal.Signals | None = None
     _run: str = ""
+    _alone: bool = False
 
     def run(self) -> None:
         """Until the run is finished. Raises Paused, and RunError for what no further attempt can mend."""
@@ -86,6 +88,13 @@ class Drive:
         if not healthy(self.home):
             return f"the SuperLink does not answer; `consilium server serve {self.home.folder}` runs it."
         try:
+            if not self._alone:
+                mine, waits = alone(self.home, self.out)
+                if waits:
+                    return waits
+                if mine and not is_held(self.out / LOCK):
+                    stop_flower_run(self.home, mine)  # its app was killed, or has not begun
+                self._alone = True
             if is_held(self.out / LOCK):
                 if not self._adopt():
                     return f"another process still writes into {self.out}."
@@ -112,7 +121,7 @@ class Drive:
         config += [f"sites-expected={wanted}", f"wait-s={min(SITES_WAIT_S, self.wait_s):.1f}"]
         config += [f"resume={str(self._resumes()).lower()}"]
         self._run = str(flwr(self.home, "run", str(self.app), CONNECTION, "--run-config", " ".join(config))["run-id"])
-        write_atomic(self.home.state / RUNNING, json.dumps({"run": self._run, "out": str(self.out)}).encode())
+        remember(self.home, self._run, self.out)
 
     def _follow(self, following: Following, request: Path) -> str:
         """Why the app ended; empty if it has finished."""
@@ -154,13 +163,17 @@ class Drive:
     def _end(self) -> None:
         """Nobody works for a Flower run that this process does not follow any more."""
         if self._run:
-            stop_flower_run(self.home, self._run)
+            stopped = stop_flower_run(self.home, self._run)
+            if self.ended_by is not None and not stopped and is_held(self.out / LOCK):
+                self.say(f"Flower did not stop the run; `consilium server stop {self.home.folder}` does it again.")
             self._run = ""
 
     def _resumes(self) -> bool:
         return is_journal(self.out, self.plan.canonical)
 
     def _check_request(self, request: Path) -> None:
+        if self.ended_by is not None:
+            raise Paused(self._pausing(f"it was ended by {self.ended_by.name}."))
         if request.exists():
             request.unlink(missing_ok=True)
             raise Paused(self._pausing("it was stopped with `consilium server stop`."))
@@ -179,6 +192,7 @@ class Drive:
 def prepare(home: Home, out: Path | None) -> tuple[Plan, Path]:
     """The plan and the folder of the run. Raises ConsiliumError where one is missing, or a signature."""
     plan = read_plan(home.plan)
+    target = check_out(home, out or home.runs / plan.hash[:12])
     if plan.aggregation.secure:
         signed = read_roster(home.roster)
         if load_coordinator_key(home.coordinator_key).verify_key != signed.roster.coordinator:
@@ -191,45 +205,9 @@ def prepare(home: Home, out: Path | None) -> tuple[Plan, Path]:
         if not enough:
             raise ConsiliumError(f"{home.roster}: {', '.join(missing)} has to sign first; `consilium server collect`.")
     connect(home)
-    return plan, (out or home.runs / plan.hash[:12]).absolute()
+    return plan, target
 
 
 def sites_of(home: Home, plan: Plan) -> tuple[str, ...]:
     """The hospitals of the roster in use; in a plan with plain sums, all that are enrolled. Raises ConsiliumError."""
     return tuple(read_roster(home.roster).roster.sites) if plan.aggregation.secure else tuple(home.site_names())
-
-
-def stop_flower_run(home: Home, run: str) -> None:
-    """Ended in Flower as well, if it is not yet."""
-    with contextlib.suppress(FlowerFailed):  # it has ended, or the SuperLink has forgotten it or is gone
-        flwr(home, "stop", run, CONNECTION)
-
-
-def ask_to_stop(home: Home) -> bool:
-    """Whether a run was going on, which is now asked to end, or ended if nobody followed it any more."""
-    if is_held(home.state / FOLLOWED):
-        write_atomic(home.state / STOP, b"")
-        return True
-    known = last_run(home)
-    if not known or not is_held(Path(known["out"]) / LOCK):
-        return False
-    stop_flower_run(home, known["run"])
-    return True
-
-
-def last_run(home: Home) -> dict[str, str]:
-    """Identifier (`run`) and folder (`out`) of the Flower run that was begun last; empty if there was none."""
-    try:
-        known = json.loads((home.state / RUNNING).read_bytes())
-        return {"run": str(known["run"]), "out": str(known["out"])}
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
-
-
-def wait_until_stopped(home: Home, *, timeout_s: float = 60.0) -> None:
-    """Returns once no run is followed any more. Raises ConsiliumError after `timeout_s` seconds."""
-    deadline = time.monotonic() + timeout_s
-    while is_held(home.state / FOLLOWED):
-        if time.monotonic() > deadline:
-            raise ConsiliumError(f"{home.folder}: the run has not ended within {timeout_s:g} s.")
-        time.sleep(LOOK_S)

@@ -59,6 +59,7 @@ def flwr(home: Home, *arguments: str, timeout_s: float = COMMAND_S) -> dict[str,
             capture_output=True,
             text=True,
             timeout=timeout_s,
+            start_new_session=True,  # a terminal's Ctrl-C or end is for whoever asked: a run that it begins is known
         )
     except subprocess.TimeoutExpired:
         raise FlowerFailed(f"flwr {arguments[0]}: no answer within {timeout_s:g} s.") from None

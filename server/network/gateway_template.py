@@ -25,6 +25,10 @@ MOST_BYTES = 8 * 2**20
 """Of one request: Flower cuts objects at 5 MB. A 413 is fatal to a round, so that there is room to spare."""
 REQUESTS_PER_S, AT_ONCE, BURST, CONNECTIONS = 50, 60, 100, 8
 """Of one site. AT_ONCE pass as fast as they come, more than a round needs; then they are held to REQUESTS_PER_S."""
+WORKERS, OPEN, FILES, HANDSHAKE_S = 2, 4096, 10_000, 10
+"""Connections that each worker holds, the files that takes (where the system allows them), and how long one may last
+that has sent no whole header: nginx cannot count a stranger's connections before it knows who asks. Each half-open
+handshake takes about 50 kB."""
 
 
 class _Conf(Template):
@@ -36,9 +40,10 @@ daemon off;
 pid nginx.pid;
 lock_file nginx.lock;
 error_log stderr warn;
-worker_processes 2;
+worker_processes @workers;
+worker_rlimit_nofile @files;
 worker_shutdown_timeout 60s;
-events { worker_connections 1024; }
+events { worker_connections @open; }
 
 http {
   access_log off;
@@ -64,6 +69,8 @@ http {
 
   server {
     listen @listen ssl;
+    # Of strangers only what the machine itself lacks: a line for each bad handshake would fill the disk.
+    error_log stderr alert;
     ssl_certificate ../certificates/gateway.crt;
     ssl_certificate_key ../keys/gateway.key;
     ssl_protocols TLSv1.2 TLSv1.3;
@@ -77,7 +84,7 @@ http {
 
     client_max_body_size @most_bytes;
     client_body_buffer_size @most_bytes;
-    client_header_timeout 20s;
+    client_header_timeout @{handshake}s;
     client_body_timeout 30s;
     send_timeout 30s;
     keepalive_timeout 65s;
@@ -89,6 +96,7 @@ http {
     if ($site = "") { return 403 "gateway: no enrolled site has this certificate together with this node key\n"; }
 
     location / {
+      error_log stderr warn;
       limit_except POST { deny all; }
       # 503, after which a SuperNode tries again: at 429 it would stop asking for good.
       limit_req zone=rate burst=@burst delay=@at_once;
@@ -133,5 +141,9 @@ def configuration(*, listen: str, link_port: int, link_host: str = "127.0.0.1") 
         burst=BURST,
         at_once=AT_ONCE,
         connections=CONNECTIONS,
+        workers=WORKERS,
+        open=OPEN,
+        files=FILES,
+        handshake=HANDSHAKE_S,
     )
     return text.encode()

@@ -4,12 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from common.errors import ConsiliumError
 from common.files import exists, read_bytes, read_private
 from common.network import certificates
-from common.network.documents import Invitation
+from common.network.documents import Certificate, Invitation
 from common.network.pem import one_certificate, p256_key, p256_request
 from common.plan import Plan
 from common.secagg.json_view import to_json
@@ -56,17 +59,21 @@ def certificate_for(
 def invitations(
     home: Home, signed: Mapping[str, bytes], authority: bytes, plan: Plan, rosters: Rosters
 ) -> dict[str, bytes]:
-    """Site -> its invitation, for every hospital of the latest roster that has a certificate in `signed`."""
+    """Site -> its invitation, for every hospital of the latest roster that has a certificate in `signed`.
+
+    Raises ConsiliumError where a certificate is none.
+    """
     if rosters.latest is None:
         return {}
     latest, before = _content(rosters.latest), None if rosters.before is None else _content(rosters.before)
+    issuer = certificate_text(authority, home.certificate("authority"))
     return {
         site: Invitation(
             federation=home.settings.federation,
             site=site,
             address=home.settings.address,
-            authority=authority.decode(),
-            certificate=certificate.decode(),
+            authority=issuer,
+            certificate=certificate_text(certificate, home.site_certificate(site)),
             plan=json.loads(plan.canonical),
             roster=latest,
             previous=before,
@@ -74,6 +81,14 @@ def invitations(
         for site, certificate in signed.items()
         if site in rosters.latest.roster.sites
     }
+
+
+def certificate_text(pem: bytes, path: Path) -> str:
+    """The certificate as an invitation holds it. path: where it stands. Raises ConsiliumError."""
+    try:
+        return str(TypeAdapter(Certificate).validate_python(pem.decode()))
+    except ValueError:  # of pydantic, or of bytes that are no text
+        raise ConsiliumError(f"{path}: not one certificate in PEM form.") from None
 
 
 def _serves(certificate: bytes, applicant: Applicant, authority: bytes, *, now: datetime) -> bool:

@@ -3,12 +3,14 @@
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from common.errors import ConsiliumError
 
@@ -47,10 +49,7 @@ class Process:
         if self._process is None or self._process.poll() is None:
             return False
         self.last_status = self._process.returncode
-        lasted_s = time.monotonic() - self._started_s
-        self._pause_s = (
-            FIRST_PAUSE_S if lasted_s >= STEADY_S else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * self._pause_s))
-        )
+        self._pause(steady=time.monotonic() - self._started_s >= STEADY_S)
         self._process = None
         return True
 
@@ -59,13 +58,11 @@ class Process:
         return self._process is None and time.monotonic() - self._started_s >= self._pause_s
 
     def start(self) -> None:
-        """Start it. Raises ConsiliumError where it or its log cannot be opened."""
+        """Start it. Raises ConsiliumError where it or its log cannot be opened; then it is due again after a pause."""
         self._started_s = time.monotonic()
         self.starts += 1
         try:
-            if self.log.exists() and self.log.stat().st_size > MOST_LOG_BYTES:
-                os.replace(self.log, self.log.with_suffix(".log.before"))
-            with open(self.log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as log:
+            with _private(self.log, "ab") as log:
                 self._process = subprocess.Popen(
                     list(self.command),
                     env=dict(self.environment),
@@ -76,8 +73,24 @@ class Process:
                     preexec_fn=_ends_with_me(),
                 )
         except OSError as error:
+            self._pause(steady=False)
             raise ConsiliumError(f"{self.name}: cannot be started: {error.strerror or error}.") from None
         self._group = self._process.pid
+
+    def turn_log_over(self) -> None:
+        """Set a log aside that has grown too long, also while it is written to; what no disk takes is dropped."""
+        with contextlib.suppress(OSError):
+            if self.log.stat().st_size <= MOST_LOG_BYTES:
+                return
+            try:
+                with open(self.log, "rb") as now, _private(self.log.with_suffix(".log.before"), "wb") as before:
+                    shutil.copyfileobj(now, before)
+            finally:
+                os.truncate(self.log, 0)  # it is open for appending: what comes next is its beginning
+
+    def _pause(self, *, steady: bool) -> None:
+        longer = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * self._pause_s))
+        self._pause_s = FIRST_PAUSE_S if steady else longer
 
     def stop(self) -> None:
         """End it in order, and after a while by force, with everything that it has started."""
@@ -97,6 +110,10 @@ class Process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._group, signal.SIGKILL)
         self._group = 0
+
+
+def _private(path: Path, mode: str) -> IO[bytes]:
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _ends_with_me() -> Callable[[], None]:

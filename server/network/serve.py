@@ -11,24 +11,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from common.errors import ConsiliumError
 from common.files import own_folder, write_atomic
-from common.network.documents import SiteRequest
 from server.network import gateway
-from server.network.flower import BIN, CONNECTION, FlowerFailed, connect, environment, flwr, healthy, link_address
+from server.network.flower import COMMAND_S, connect, healthy
 from server.network.home import Home, load_home
 from server.network.locks import is_held, only_one
+from server.network.parts import PARTS, part
 from server.network.processes import Process
+from server.network.registrations import Registrations
 
-PARTS = ("superlink", "superexec", "gateway")
 LOOK_S, SITES_S, SILENT_S = 0.2, 2.0, 120.0
 STATUS, LOCK, STOP = "serve.json", "serve.lock", "stop-serving"
-_ALREADY = "already in use"
 Say = Callable[[str], None]
 
 
@@ -39,12 +37,13 @@ class Supervisor:
     """
 
     def __init__(self, home: Home, say: Say, *, parts: tuple[str, ...] = PARTS, listen: str = "127.0.0.1") -> None:
-        self._home, self._say = home, say
-        self._processes = {name: self._process(name, listen) for name in PARTS if name in parts}
-        self._registered: dict[str, tuple[str, int]] = {}
+        self._home, self._person = home, say
+        self._processes = {name: part(home, name, listen) for name in PARTS if name in parts}
+        self._registered = Registrations(home)
         self._ready, self._told = False, ""
+        self._said: dict[str, str] = {}
         self._heard_s = self._sites_s = time.monotonic()
-        self._seen, self._wrong = self._files_of_gateway(), ""
+        self._seen = self._files_of_gateway()
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set, or somebody asks for it with `ask_to_stop`; then all processes are ended."""
@@ -70,18 +69,25 @@ class Supervisor:
                 process.end_group()  # nginx' workers would keep the port
                 if name == "superlink":
                     self._lost()
+            process.turn_log_over()
             if process.due() and (name == "superlink" or self._ready):
-                process.start()
+                self._start(process)
                 self._heard_s = time.monotonic() if name == "superlink" else self._heard_s
         self._watch_link()
         if self._ready and time.monotonic() - self._sites_s >= SITES_S:
             self._sites_s = time.monotonic()
             self._follow_sites()
 
+    def _start(self, process: Process) -> None:
+        try:
+            process.start()
+        except ConsiliumError as error:  # a full disk, or no more memory: that passes, and others depend on the rest
+            self._say(f"{error} It is tried again.")
+
     def _lost(self) -> None:
         """The SuperLink is gone: its run is lost, and an app that talked to it must not write into the journal."""
         self._ready = False
-        self._registered = {}
+        self._registered = Registrations(self._home)
         if (executor := self._processes.get("superexec")) is not None:
             executor.stop()
 
@@ -117,41 +123,23 @@ class Supervisor:
                 gateway.write(self._home)
                 gateway.reload(self._home)
             self._seen = found
-        except ConsiliumError as error:
-            if str(error) != self._wrong:  # a command may be writing: the next look sees it whole
-                self._wrong = str(error)
-                self._say(f"the hospitals that may pass stay as they were: {error}")
+            self._said.pop("sites", None)
+        except ConsiliumError as error:  # a command may be writing: the next look sees it whole
+            self._say_once("sites", f"the hospitals that may pass stay as they were: {error}")
 
     def _register(self) -> bool:
         """Whether the SuperLink knows the keys of the enrolled hospitals, and of no other."""
         try:
-            wanted = {site.site: site for site in gateway.enrolled(self._home)}
-            gone = [n for n, (key, _) in self._registered.items() if n not in wanted or wanted[n].node_key != key]
-            for name in gone:
-                if node := self._registered[name][1]:
-                    flwr(self._home, "supernode", "unregister", str(node), CONNECTION)
-                del self._registered[name]
-                self._say(f"{name}: its key is no longer registered.")
-            new = [site for name, site in wanted.items() if name not in self._registered]
-            with ThreadPoolExecutor(max_workers=4) as several:
-                list(several.map(self._register_one, new))
+            back = self._registered.follow(gateway.enrolled(self._home), self._say)
         except ConsiliumError as error:
-            self._say(f"hospitals are not registered yet: {error}")
+            self._say_once("keys", f"hospitals are not registered yet: {error}")
             return False
-        if new:
-            self._say(f"registered: {', '.join(site.site for site in new)}.")
-        return True
-
-    def _register_one(self, site: SiteRequest) -> None:
-        file = self._home.state / "nodes" / f"{site.site}.pub"
-        write_atomic(file, f"{site.node_key}\n".encode())
-        try:
-            answer = flwr(self._home, "supernode", "register", str(file), CONNECTION, "--name", site.site)
-        except FlowerFailed as failure:
-            if _ALREADY not in str(failure):  # an earlier try whose answer was lost
-                raise
-            answer = {"node-id": 0}
-        self._registered[site.site] = (site.node_key, int(answer["node-id"]))
+        self._said.pop("keys", None)
+        if back:
+            self._say(f"{', '.join(back)} has come back with its former key: superlink is started again.")
+            self._processes["superlink"].stop()
+            self._lost()
+        return not back
 
     def _files_of_gateway(self) -> list[tuple[str, int]]:
         """What says who may pass, and when it changed."""
@@ -168,34 +156,31 @@ class Supervisor:
             name: {"pid": process.pid, "starts": process.starts, "last_status": process.last_status}
             for name, process in self._processes.items()
         }
-        nodes = {name: node for name, (_, node) in sorted(self._registered.items())}
+        nodes = dict(sorted(self._registered.nodes.items()))
         told = json.dumps({"pid": os.getpid(), "ready": self._ready, "parts": parts, "nodes": nodes})
-        if told != self._told:
+        if told == self._told:
+            return
+        try:
             write_atomic(self._home.state / STATUS, f"{told}\n".encode())
-            self._told = told
+        except ConsiliumError as error:  # a full disk must not end what runs
+            self._say_once("status", f"{error} Everything else goes on, and it is tried again.")
+            return
+        self._told = told
+        self._said.pop("status", None)
 
-    def _process(self, name: str, listen: str) -> Process:
-        home, log = self._home, self._home.state / f"{name}.log"
-        if name == "gateway":
-            gateway.write(home)
-            gateway.check(home)
-            return Process(name, gateway.command(home), environment(home), log, signal.SIGQUIT)
-        authority, secret = (
-            str(home.certificate("authority")),
-            ("--superexec-auth-secret-file", str(home.superexec_secret)),
-        )
-        if name == "superexec":
-            where = ("--runtime-api-address", link_address(home), "--root-certificates", authority)
-            return Process(name, (str(BIN / "flower-superexec"), *where, *secret), environment(home), log)
-        where = ("--host", listen, "--port", str(home.settings.link_port))
-        files = ("--ssl-certfile", str(home.certificate("link")), "--ssl-keyfile", str(home.key("link")))
-        rules = ("--enable-supernode-auth", "--disable-runtime-dependency-installation", "--isolation", "process")
-        link = (str(BIN / "flower-superlink"), *where, "--ssl-ca-certfile", authority, *files, *rules, *secret)
-        return Process(name, link, environment(home), log)
+    def _say_once(self, what: str, words: str) -> None:
+        """The same words of the same thing are not said again until it went well."""
+        if self._said.get(what) != words:
+            self._said[what] = words
+            self._say(words)
+
+    def _say(self, words: str) -> None:
+        with contextlib.suppress(OSError):  # it may go into a file on the disk that is full
+            self._person(words)
 
 
 def serve(folder: Path, say: Say, *, parts: tuple[str, ...] = PARTS, listen: str = "127.0.0.1") -> None:
-    """Serve until SIGTERM, SIGINT or `consilium server stop --all`. Raises ConsiliumError."""
+    """Serve until SIGTERM, SIGINT, SIGHUP or `consilium server stop --all`. Raises ConsiliumError."""
     home = load_home(folder)
     own_folder(home.state)
     stop = threading.Event()
@@ -207,8 +192,9 @@ def serve(folder: Path, say: Say, *, parts: tuple[str, ...] = PARTS, listen: str
         connect(home)
         own_folder(home.state / "nodes")
         supervisor = Supervisor(home, say, parts=parts, listen=listen)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, ending)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, ending)
         say(f"{home.settings.federation}: serving on {home.settings.listen}; logs are in {home.state}.")
         supervisor.run(stop)
         say("stopped.")
@@ -223,7 +209,7 @@ def served(home: Home) -> dict[str, Any] | None:
     return {"pid": None, "ready": False, "parts": {}, "nodes": {}}
 
 
-def ask_to_stop(home: Home, *, timeout_s: float = 90.0) -> bool:
+def ask_to_stop(home: Home, *, timeout_s: float = COMMAND_S + 90.0) -> bool:
     """Whether the supervisor of this folder runs no more: it is asked to end, and waited for."""
     deadline = time.monotonic() + timeout_s
     if not is_held(home.state / LOCK):

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from server.journal import LOCK
-from server.network.drive import last_run
 from server.network.flower import FlowerFailed, healthy, nodes
 from server.network.following import last_events
 from server.network.home import Home
 from server.network.locks import is_held
+from server.network.runs import FOLLOWED, going_on, last_run
 from server.network.serve import served
 
 
@@ -22,7 +22,7 @@ def report(home: Home) -> tuple[list[str], bool]:
     lines = [_process(name, part) for name, part in told["parts"].items()]
     lines += list(_hospitals(home, told))
     running = all(part["pid"] for part in told["parts"].values())
-    return [*lines, *_run(home)], bool(running and told["ready"])
+    return [*lines, *_run(home), *_others(home)], bool(running and told["ready"])
 
 
 def _process(name: str, part: dict[str, Any]) -> str:
@@ -58,6 +58,8 @@ def _run(home: Home) -> list[str]:
         state = "finished"
     elif is_held(out / LOCK):
         state = "goes on"
+        if not is_held(home.state / FOLLOWED):
+            state += f" until it is cut off; `consilium server run {home.folder} --out {out}` follows it again"
     else:
         state = f"stands still; `consilium server run {home.folder} --out {out}` goes on with it"
     lines = [f"run {out}: {done}, {state}"]
@@ -69,3 +71,14 @@ def _run(home: Home) -> list[str]:
             failed = events["site_failed"]
             lines.append(f"  last failure: {failed['site']}: {failed['code']} (round {failed['round']})")
     return lines
+
+
+def _others(home: Home) -> Iterator[str]:
+    """Runs in Flower beside the one that was begun last."""
+    try:
+        found = [each for each in going_on(home) if each.out is None]
+    except FlowerFailed as failure:
+        yield f"other runs: not known: {failure}"
+        return
+    for each in found:
+        yield f"{each.name}: goes on; `consilium server stop {home.folder}` ends it"

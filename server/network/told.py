@@ -61,7 +61,7 @@ def _propose(here: Home, done: Done, home: Path) -> None:
 
 
 _WORDS = {
-    "new": "is enrolled. It may connect when a signed roster holds it.",
+    "new": "is enrolled. Its invitation lets it connect at once; for secure sums a signed roster has to hold it.",
     "renewed": "has a new signing key, which its old one has signed.",
     "replaced": "has new keys, as you said. The old ones are in former/ and do not pass the gateway any more.",
     "left": "leaves. Its request is in former/; it does not pass the gateway any more.",

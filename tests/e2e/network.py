@@ -110,7 +110,7 @@ class Network:
     def serve(self) -> None:
         """The coordinator's processes; returns once the hospitals' keys are registered."""
         self._start("serve", *CONSILIUM, "server", "serve", self.home, "--link-listen", self.host)
-        wait_until(lambda: self.status().get("ready"), "the coordinator's processes", START_S)
+        wait_until(self._ready, "the coordinator's processes", START_S)
 
     def start_site(self, site: str, *options: object) -> None:
         self._start(site, *CONSILIUM, "site", "start", self.sites[site], *options)
@@ -145,6 +145,10 @@ class Network:
             return dict(json.loads((self.home / "state" / "serve.json").read_bytes()))
         return {}
 
+    def _ready(self) -> bool:
+        told = self.status()  # of the one before it, where that was killed
+        return bool(told.get("ready")) and told["pid"] == self.pids["serve"]
+
     @property
     def pids(self) -> dict[str, int]:
         """`serve`, each site and `run`, as far as they were started -> process."""
@@ -157,6 +161,10 @@ class Network:
     def app_pid(self) -> int:
         """Of the coordinator's app."""
         return int(wait_until(lambda: child(self.pid("superexec"), b"flwr-serverapp"), "the app", START_S))
+
+    def ended(self, name: str) -> bool:
+        """Whether `serve`, a site's process or `run` has ended."""
+        return self._running[name].poll() is not None
 
     def logs(self) -> str:
         """The last lines of every process, for a test that fails."""

@@ -36,7 +36,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def _full(folder: Path) -> Iterator[None]:
+def full(folder: Path) -> Iterator[None]:
     """Not one byte more fits on the disk of `folder`."""
     filler = folder / "filler"
     descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
@@ -61,7 +61,7 @@ def full_disk(play: Play) -> None:
         pytest.skip("this user may not mount the small disk of a hospital")
     play.begin(*PATIENCE)
     play.wait_for_rounds(STRUCK_ROUND)
-    with _full(folder):
+    with full(folder):
         before = play.strike()
         assert f"{SMALL_DISK}: cannot_record" in play.ends(status=3)
     assert play.rounds() < play.plan.training.rounds

@@ -16,6 +16,7 @@ from client.data.synthetic import hospitals, write_hospitals
 from common.files import read_plan
 from common.plan import Plan
 from tests.e2e.books import assert_books, assert_model_of_one_process, assert_rounds, paid_again
+from tests.e2e.coordinator_faults import run_killed, serve_killed
 from tests.e2e.deployed import ROOT
 from tests.e2e.faults import CUT, KILL, PARTS, PAUSE, ROUNDS, TARGETS, Faulty, Play, all_sites_killed, fault
 from tests.e2e.network import events
@@ -31,6 +32,8 @@ CELLS: dict[str, Callable[[Play], None]] = {
     "clock-ahead": partial(clock_off, seconds=OFF_S),
     "clock-behind": partial(clock_off, seconds=-OFF_S),
     **{f"{PAUSE}-{target}": partial(fault, kind=PAUSE, target=target) for target in TARGETS},
+    f"{KILL}-serve": serve_killed,
+    f"{KILL}-run": run_killed,
 }
 DEADLINE_S = 60
 """Of one exchange, in the plan: a message that is lost on the way costs so much, not the ten minutes of the default."""

@@ -1,19 +1,29 @@
 """A coordinator's folder, `home`, made and changed by the real commands in an empty working directory."""
 
 import datetime
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
 from typer.testing import CliRunner
 
 from experiments.cli import app
+from server.network.home import Home, load_home
+from server.network.serve import served
 from tests.conftest import small_content
+from tests.e2e.deployed import wait_until
+from tests.e2e.processes import free_ports
 from tests.server.network.hospitals import Hospital
+from tests.server.network.stand import require_nginx
 
 Command = Callable[..., str]
 NAMES = ("north", "south", "west")
+WAIT_S = 180.0
+CONSILIUM = str(Path(sys.executable).parent / "consilium")
 
 
 @pytest.fixture
@@ -29,6 +39,41 @@ def consilium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         return done.output
 
     return run
+
+
+@pytest.fixture
+def home(consilium: Command) -> Home:
+    """A federation on free ports whose first roster all have signed."""
+    gateway, link = free_ports(2)
+    where = ("--address", f"localhost:{gateway}", "--listen", f"127.0.0.1:{gateway}", "--link-port", link)
+    consilium("server", "init", "home", "--federation", "stroke", *where)
+    those = hospitals(*NAMES)
+    enrol(consilium, *those.values(), more=("--plan", write_plan()))
+    collect(consilium, *those.values())
+    return load_home(Path("home"))
+
+
+@pytest.fixture
+def serving(home: Home) -> Iterator[Home]:
+    """Its processes run."""
+    require_nginx()
+    log = home.folder.parent / "serve.log"
+    with open(log, "wb") as file:
+        process = subprocess.Popen([CONSILIUM, "server", "serve", str(home.folder)], stdout=file, stderr=file)
+    try:
+        wait_until(lambda: ready(home), f"the processes: {log}", WAIT_S)
+        yield home
+    finally:
+        if served(home) is not None:  # a test may have stopped it
+            process.terminate()
+        process.wait(timeout=WAIT_S)
+        assert process.returncode == 0, log.read_text()
+
+
+def ready(home: Home) -> dict[str, Any] | None:
+    """What the supervisor says of itself, once everything runs."""
+    told = served(home)
+    return told if told and told["ready"] and all(part["pid"] for part in told["parts"].values()) else None
 
 
 def write_plan(path: str = "federation.toml", *, rounds: int = 3, **aggregation: object) -> str:

@@ -107,3 +107,19 @@ def test_a_hospital_of_the_roster_that_left(consilium: Command) -> None:
     doctor(consilium, "warning", "east: in roster 1 but not enrolled any more; the other 3 are enough for a sum")
     consilium("server", "enrol", "home", "--revoke", "west")
     doctor(consilium, "error", "west: in roster 1 but not enrolled any more; 2 are left, a sum takes 3")
+
+
+DAMAGES = {"empty": b"", "garbage": b"\xff\x00garbage{", "cut": None, "other": b"{}", "words": b"Of north:\n"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["sites/north.crt", "certificates/authority.crt"])
+def test_a_damaged_certificate_is_named_and_everything_else_is_said(name: str, damage: str, consilium: Command) -> None:
+    found(consilium, *NAMES)
+    (Path("home") / "invitations/south.invitation.json").unlink()
+    path = Path("home") / name
+    whole, new = path.read_bytes(), DAMAGES[damage]
+    path.write_bytes(whole[: len(whole) // 2] if new is None else new + whole if damage == "words" else new)
+    said = doctor(consilium, "error", f"{path.name}: not one certificate in PEM form")
+    assert "ok       keys: all there" in said and "free; the SuperLink is not running" in said and "GB free" in said
+    assert ("invitation of south: older" in said) == (name == "sites/north.crt")

@@ -36,6 +36,13 @@ def _in_map() -> list[str]:
     return [line.split()[-1].rstrip(";") for line in Path("home/gateway/sites.map").read_text().splitlines()]
 
 
+def test_the_gateway_admits_a_hospital_before_a_roster_holds_it_and_the_command_says_so(consilium: Command) -> None:
+    init(consilium)
+    said = enrol(consilium, *hospitals(*NAMES).values(), more=("--plan", write_plan()))
+    assert _in_map() == list(NAMES) and not Path("home/roster.json").exists()
+    assert said.count("Its invitation lets it connect at once; for secure sums a signed roster has to hold it.") == 3
+
+
 def test_three_requests_become_invitations_that_hold_what_each_hospital_needs(consilium: Command) -> None:
     init(consilium)
     those, plan = hospitals(*NAMES), write_plan()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConsiliumError
+from server.network import processes
 from server.network.locks import is_held, only_one
 from server.network.processes import FIRST_PAUSE_S, Process
 from tests.e2e.deployed import wait_until
@@ -69,10 +70,40 @@ def test_each_start_after_a_failure_waits_longer(tmp_path: Path) -> None:
     assert pauses == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S] and process.starts == 3
 
 
+TALKS = """
+import sys, time
+from pathlib import Path
+for turn in range(3):
+    print(str(turn) * 300_000, flush=True)
+    while not Path(sys.argv[1], str(turn)).exists():
+        time.sleep(0.01)
+"""
+
+
+def test_a_log_is_set_aside_while_it_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MOST_LOG_BYTES", 300_000)
+    process = Process("talks", (sys.executable, "-c", TALKS, str(tmp_path)), os.environ, tmp_path / "talks.log")
+    process.start()
+    try:
+        for turn in range(3):
+            wait_until(lambda: process.log.stat().st_size == 300_001, "a long log", WAIT_S)
+            process.turn_log_over()
+            before = tmp_path / "talks.log.before"
+            assert process.log.read_bytes() == b"" and before.read_text() == str(turn) * 300_000 + "\n"
+            assert before.stat().st_mode & 0o077 == 0 and process.pid is not None
+            process.turn_log_over()
+            assert before.stat().st_size, "a short one stays"
+            (tmp_path / str(turn)).touch()
+    finally:
+        process.stop()
+
+
 def test_a_program_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     process = Process("link", (str(tmp_path / "absent"),), os.environ, tmp_path / "link.log")
-    with pytest.raises(ConsiliumError, match=r"^link: cannot be started: No such file or directory\.$"):
-        process.start()
+    for pause_s in (FIRST_PAUSE_S, 2 * FIRST_PAUSE_S):
+        with pytest.raises(ConsiliumError, match=r"^link: cannot be started: No such file or directory\.$"):
+            process.start()
+        assert not process.due() and process._pause_s == pause_s
 
 
 def test_its_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:

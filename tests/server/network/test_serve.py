@@ -4,61 +4,23 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from common.errors import ConsiliumError
-from server.network.flower import connect, healthy, nodes
-from server.network.home import Home, load_home
+from server.network.flower import CONNECTION, connect, flwr, healthy, nodes
+from server.network.home import Home
 from server.network.serve import ask_to_stop, serve, served
 from tests.e2e.deployed import wait_until
-from tests.e2e.processes import free_ports
-from tests.server.network.conftest import Command, collect, enrol, hospitals, write_plan
+from tests.server.network.conftest import CONSILIUM, WAIT_S, Command, hospitals, ready
 from tests.server.network.stand import require_nginx
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower")]
-WAIT_S = 180.0
-CONSILIUM = str(Path(sys.executable).parent / "consilium")
-
-
-@pytest.fixture
-def home(consilium: Command) -> Home:
-    gateway, link = free_ports(2)
-    where = ("--address", f"localhost:{gateway}", "--listen", f"127.0.0.1:{gateway}", "--link-port", link)
-    consilium("server", "init", "home", "--federation", "stroke", *where)
-    those = hospitals("north", "south", "west")
-    enrol(consilium, *those.values(), more=("--plan", write_plan()))
-    collect(consilium, *those.values())
-    return load_home(Path("home"))
-
-
-@pytest.fixture
-def serving(home: Home) -> Iterator[Home]:
-    require_nginx()
-    log = home.folder.parent / "serve.log"
-    with open(log, "wb") as file:
-        process = subprocess.Popen([CONSILIUM, "server", "serve", str(home.folder)], stdout=file, stderr=file)
-    try:
-        wait_until(lambda: _ready(home), f"the processes: {log}", WAIT_S)
-        yield home
-    finally:
-        process.terminate()
-        process.wait(timeout=WAIT_S)
-        assert process.returncode == 0, log.read_text()
-
-
-def _ready(home: Home) -> dict[str, Any] | None:
-    told = served(home)
-    return told if told and told["ready"] and all(part["pid"] for part in told["parts"].values()) else None
 
 
 def _pid(home: Home, part: str) -> int:
-    return int(wait_until(lambda: _ready(home), part, WAIT_S)["parts"][part]["pid"])
+    return int(wait_until(lambda: ready(home), part, WAIT_S)["parts"][part]["pid"])
 
 
 def test_what_is_killed_is_there_again_and_hospitals_are_registered_again(serving: Home, consilium: Command) -> None:
@@ -96,10 +58,30 @@ def test_a_hospital_that_is_revoked_is_unregistered_while_serving(serving: Home,
     assert "young" in (serving.folder / "gateway" / "sites.map").read_text()
 
 
+def test_a_key_whose_registration_was_not_answered_is_unregistered_under_its_number(
+    serving: Home, consilium: Command
+) -> None:
+    """And a hospital that left comes back with the same key, which a SuperLink does not register twice."""
+    young = hospitals("young")["young"]
+    key = serving.state / "nodes" / "young.pub"
+    key.write_bytes(young.node[1] + b"\n")
+    number = int(flwr(serving, "supernode", "register", str(key), CONNECTION)["node-id"])
+    consilium("server", "enrol", serving.folder, young.request())
+    wait_until(lambda: ((served(serving) or {}).get("nodes", {})).get("young") == number, "young", WAIT_S)
+    link = _pid(serving, "superlink")
+    consilium("server", "enrol", serving.folder, "--leaves", "young")
+    wait_until(lambda: nodes(serving).get(number) in (None, "unregistered"), "the node has gone", WAIT_S)
+    wait_until(lambda: "young" not in served(serving)["nodes"], "so does the name", WAIT_S)
+    consilium("server", "enrol", serving.folder, young.request())
+    now = wait_until(lambda: (told := ready(serving)) and "young" in told["nodes"] and told, "young is back", WAIT_S)
+    assert _pid(serving, "superlink") != link
+    assert nodes(serving)[now["nodes"]["young"]] == "registered"
+
+
 def test_stop_all_ends_everything(home: Home, consilium: Command) -> None:
     require_nginx()
     process = subprocess.Popen([CONSILIUM, "server", "serve", str(home.folder)], stdout=subprocess.DEVNULL)
-    pids = [part["pid"] for part in wait_until(lambda: _ready(home), "the processes", WAIT_S)["parts"].values()]
+    pids = [part["pid"] for part in wait_until(lambda: ready(home), "the processes", WAIT_S)["parts"].values()]
     assert healthy(home)
     assert "have ended" in consilium("server", "stop", home.folder, "--all")
     assert process.wait(timeout=WAIT_S) == 0 and not healthy(home)
