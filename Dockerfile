@@ -1,5 +1,7 @@
 # One image for every role: coordinator, site, operator. No compiler, no package installer at run time, no root.
-FROM python:3.11-slim-bookworm AS build
+# A tag moves with the security updates of Python and Debian; one with a digest (NAME@sha256:...) stays as it is.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /source
 RUN python -m venv /opt/consilium
@@ -24,7 +26,7 @@ RUN pip install --no-deps --no-build-isolation . \
     && rm -rf torch/include pyarrow/include pyarrow/tests pandas/tests \
     && find sympy networkx -type d -name tests -prune -exec rm -rf {} +
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 # nginx is the gateway in front of Flower's SuperLink, and serves the report.
 RUN apt-get update -q && apt-get install -y -q --no-install-recommends nginx-light && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 consilium \

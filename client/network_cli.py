@@ -80,7 +80,13 @@ def check(
         raise typer.Exit(1)
 
 
-def start(site: SITE, app: APP = None) -> None:
+def start(
+    site: SITE,
+    app: APP = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="In a container: where a person has to act first, wait instead of ending.")
+    ] = False,
+) -> None:
     """Stay connected until SIGTERM or Ctrl-C: SuperNode and runner, started again whenever one of them ends."""
     import os
     import sys
@@ -91,10 +97,17 @@ def start(site: SITE, app: APP = None) -> None:
     from common.errors import ConsiliumError
     from common.files import own_folder
 
-    config = _site(site)
-    home = Home.of(config)
-    connection, folder = load_connection(home), find_app(app)
-    own_folder(home.state)
+    supervisor = [sys.executable, "-P", "-m", "client.network.supervisor", *(["--stay"] if stay else [])]
+    try:
+        config = _site(site)
+        home = Home.of(config)
+        connection, folder = load_connection(home), find_app(app)
+        own_folder(home.state)
+    except ConsiliumError as error:
+        if not stay:
+            raise
+        print(f"This site does not start: {error}", file=sys.stderr, flush=True)
+        os.execv(sys.executable, supervisor)  # noqa: S606  as below
     running = supervisor_pid(home.state)
     if running is not None:
         raise ConsiliumError(
@@ -103,7 +116,7 @@ def start(site: SITE, app: APP = None) -> None:
     _print(f"{config.name} connects to {connection.federation} at {connection.address}; Ctrl-C or SIGTERM ends it.")
     sys.stdout.flush()
     worker = [sys.executable, "-P", "-m", "client.network.worker", str(config.source), "--app", str(folder)]
-    command = [sys.executable, "-P", "-m", "client.network.supervisor", str(home.state), "--", *worker]
+    command = [*supervisor, str(home.state), "--", *worker]
     os.execv(sys.executable, command)  # noqa: S606  a small process stays; this one has loaded far more
 
 
@@ -134,26 +147,23 @@ def leave(
         str | None, typer.Option("--confirm", metavar="NAME", help="This hospital's name, instead of being asked.")
     ] = None,
 ) -> None:
-    """Leave the federation: stop, put the brake on, delete the network keys. Ledger, receipts and model stay."""
-    from client import brake
+    """Leave the federation: put the brake on, stop, delete the network keys. Ledger, receipts and model stay."""
     from client.network.home import Home
-    from client.network.leave import forget
-    from client.network.leave import stop as stop_processes
+    from client.network.leave import leave as leave_federation
     from common.errors import ConsiliumError
 
     config = _site(site)
     question = f"{config.name} will not be able to connect again without a new enrolment. To leave, type its name"
     if _typed(question, confirm) != config.name:
         raise ConsiliumError(f"Not left, nothing was changed: that is not this hospital's name, {config.name}.")
-    stopped = stop_processes(config)
-    brake.pause(config)
-    gone = forget(config)
+    stopped, gone = leave_federation(config)
     home = Home.of(config).folder
     _print(
         f"{config.name} {'has stopped' if stopped else 'was not running'}, and is paused.",
         f"Deleted: {', '.join(str(path) for path in gone)}." if gone else "Its network keys were gone already.",
         f"Kept: the ledger and its receipts, the approvals, the signing key and the model, in {home}.",
-        f"Tell the coordinator to revoke {config.name}, and the hospitals that stay to expect a roster without it.",
+        f"Tell the coordinator, who types `consilium server enrol HOME --leaves {config.name}`, and the hospitals that",
+        "stay, which expect a roster without it then.",
         "What was already added to the shared model stays in it; nothing here can take it out again.",
         f"To come back later: consilium site init {home}, a new request, and consilium site resume {home}.",
     )

@@ -57,7 +57,8 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            errors.print("Stopped. A run that had begun can go on with --resume.", style="yellow")
+            again = " A run that had begun can go on with --resume." if sys.argv[1:2] == [simulate.__name__] else ""
+            errors.print(f"Stopped.{again}", style="yellow")
         raise
 
 

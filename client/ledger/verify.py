@@ -35,9 +35,8 @@ class Report:
 
     def of(self, kind: str) -> Iterator[tuple[Record, dict[str, Any]]]:
         """The records of one kind that come before anything broken, each with its body."""
-        for record in self.records:
-            if self.broken is not None and self.broken.number is not None and record.number >= self.broken.number:
-                return
+        whole = self.broken.number - 1 if self.broken and self.broken.number else None  # they are numbered from 1
+        for record in self.records[:whole]:
             if record.content["record"] == kind:
                 yield record, record.content
 

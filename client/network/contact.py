@@ -60,8 +60,7 @@ def of_error(error: httpx.TransportError, *, now: datetime) -> Contact:
         code = CERTIFICATE
         words = f"The gateway ended the handshake over this hospital's certificate ({text})."
     elif "certificate" in low:
-        code = UNTRUSTED
-        words = f"What answers at that address is not the coordinator that invited this hospital ({text})."
+        code, words = UNTRUSTED, f"{_wrong_with_gateway(low)} ({text})."
     else:
         code, words = UNREACHABLE, f"Nothing answers at the coordinator's address ({text})."
     return Contact(now.isoformat(timespec="seconds"), code, words)
@@ -81,6 +80,17 @@ def read_contact(state: Path) -> Contact | None:
         return Contact(**json.loads(read_bytes(path)))
     except (ValueError, TypeError):
         raise ConsiliumError(f"{path}: is damaged; the running site writes it again.") from None
+
+
+def _wrong_with_gateway(said: str) -> str:
+    """What OpenSSL has found, of which only the rest means another coordinator."""
+    if "has expired" in said:
+        return "The gateway's certificate has expired, or this machine's clock is ahead"
+    if "not yet valid" in said:
+        return "The gateway's certificate is not valid yet, or this machine's clock is behind"
+    if "mismatch" in said:
+        return "The gateway's certificate is for another name than the one that this hospital dials"
+    return "What answers at that address is not the coordinator that invited this hospital"
 
 
 def _meaning(response: httpx.Response) -> tuple[str, str]:

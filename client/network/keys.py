@@ -10,7 +10,7 @@ from client.network.home import Home
 from common.errors import ConsiliumError
 from common.files import exists, read_bytes, write_atomic
 from common.network.certificates import new_key
-from common.network.node_key import new_node_key
+from common.network.node_key import key_header, new_node_key
 
 
 def make_network_keys(config: SiteConfig) -> bool:
@@ -49,8 +49,14 @@ def tls_key(config: SiteConfig) -> bytes:
 
 
 def public_node_key(config: SiteConfig) -> str:
-    """The public half of the node key: one line, without a line break."""
-    return read_bytes(Home.of(config).node_key_public).decode("ascii", "replace").rstrip("\n")
+    """The public half of the node key: one line, without a line break. Raises ConsiliumError where it is damaged."""
+    path = Home.of(config).node_key_public
+    line = read_bytes(path).decode("ascii", "replace").rstrip("\n")
+    try:
+        key_header(line)
+    except ValueError as error:
+        raise ConsiliumError(f"{path}: is damaged, {error}; put back what was there, or move it away.") from None
+    return line
 
 
 def node_fingerprint(config: SiteConfig) -> str:

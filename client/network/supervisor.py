@@ -1,15 +1,18 @@
 """Keeps one hospital connected: starts its worker, and again when it ends, and leaves nothing behind when it stops.
 
-    python -m client.network.supervisor STATE -- COMMAND ...          (`consilium site start` becomes this process)
+    python -m client.network.supervisor [--stay] STATE -- COMMAND ...     (`consilium site start` becomes this process)
+    python -m client.network.supervisor --stay                            (what is left of it: it waits for a person)
 
 It imports nothing but Python's own library: it is to live for months beside a worker that holds PyTorch. One for each
-STATE folder. SIGTERM and SIGINT end the worker in order, so that the coordinator hears of it; after STOP_S seconds all
-of it is killed. If this process is killed itself, the kernel ends the worker, whose end is that of the SuperNode.
+STATE folder. SIGTERM, SIGINT and the file STOP in that folder, which another container's processes can write as well,
+end the worker in order, so that the coordinator hears of it; after STOP_S seconds all of it is killed. If this process
+is killed itself, the kernel ends the worker, whose end is that of the SuperNode.
 """
 
 import contextlib
 import fcntl
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,8 +23,8 @@ from pathlib import Path
 
 from client.network.parent import adopt_orphans, ends_with_me
 
-LOCK, STATUS = "supervisor.lock", "status.json"
-FIRST_S, MOST_S, STEADY_S, STOP_S, POLL_S, LOCK_S = 1.0, 60.0, 60.0, 25.0, 0.1, 1.0
+LOCK, STATUS, STOP = "supervisor.lock", "status.json", "stop-requested"
+FIRST_S, MOST_S, STEADY_S, STOP_S, POLL_S, LOCK_S, LOOK_S = 1.0, 60.0, 60.0, 25.0, 0.1, 1.0, 0.5
 NOT_READY = 78
 ENVIRONMENT = {  # Flower: no call to telemetry, update or package hosts
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -35,17 +38,22 @@ HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 class Supervisor:
-    """state: folder for the lock and the status. command: the worker's. HEARD is blocked: signals are waited for."""
+    """state: folder for the lock and the status. command: the worker's. HEARD is blocked: signals are waited for.
+
+    signalled: whether it was a signal that asked to stop.
+    """
 
     def __init__(self, state: Path, command: list[str]) -> None:
         self._state, self._restarts, self._last_end, self._stopping = state, 0, "", False
+        self.signalled = False
         own = [f"{name}={value}" for name, value in (ENVIRONMENT | {"FLWR_HOME": str(state / "flwr")}).items()]
         self._command = ["env", *own, *command]
         self._since = _now()
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT: 0. NOT_READY where the first start shows that a person has to mend something."""
+        """Until a stop is asked for: 0. NOT_READY where the first start shows that a person has to mend something."""
         wait_s = FIRST_S
+        (self._state / STOP).unlink(missing_ok=True)  # it was for one before this
         while not self._stopping:
             began = time.monotonic()
             status = self._once()
@@ -85,14 +93,13 @@ class Supervisor:
         return worker.returncode
 
     def _hear(self, timeout_s: float | None) -> None:
-        """Wait for a signal: until the worker ends or a stop is asked for; with a time, for the stop only."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-            heard = signal.sigwaitinfo(HEARD) if left_s is None else signal.sigtimedwait(HEARD, left_s)
-            if heard is not None and heard.si_signo != signal.SIGCHLD:
-                self._stopping = True
-            if self._stopping or heard is None or deadline is None:
+        """Wait until the worker ends or a stop is asked for; with a time, for the stop only."""
+        deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
+        while not self._stopping and (left_s := deadline - time.monotonic()) > 0:
+            heard = signal.sigtimedwait(HEARD, min(left_s, LOOK_S))
+            self.signalled = heard is not None and heard.si_signo != signal.SIGCHLD
+            self._stopping = self.signalled or (self._state / STOP).exists()
+            if heard is not None and timeout_s is None:
                 return
 
     def _say(self, what: str, words: str, *, worker: int | None = None) -> None:
@@ -152,10 +159,21 @@ def lock(state: Path) -> int:
     return descriptor
 
 
+def stay() -> None:
+    """Returns upon SIGTERM or SIGINT: for a container, whose engine starts again what ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    print(f"{_now()} Nothing runs here until a person starts this container again.", flush=True)
+    signal.sigwait((signal.SIGTERM, signal.SIGINT))
+
+
 def main() -> int:
-    state, separator, *command = sys.argv[1:]
+    stays = sys.argv[1:2] == ["--stay"]
+    if stays and not sys.argv[2:]:
+        stay()
+        return 0
+    state, separator, *command = sys.argv[1 + stays :]
     if separator != "--" or not command:
-        print("usage: python -m client.network.supervisor STATE -- COMMAND ...", file=sys.stderr)
+        print("usage: python -m client.network.supervisor [--stay] STATE -- COMMAND ...", file=sys.stderr)
         return 2
     try:
         held = lock(Path(state))
@@ -164,10 +182,15 @@ def main() -> int:
         return 1
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
     adopt_orphans()
+    supervisor = Supervisor(Path(state), command)
     try:
-        return Supervisor(Path(state), command).run()
+        status = supervisor.run()
     finally:
         os.close(held)
+    if stays and not supervisor.signalled:
+        stay()
+        return 0
+    return status
 
 
 if __name__ == "__main__":

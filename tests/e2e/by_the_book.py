@@ -129,10 +129,20 @@ class InCompose:
             said += done.stdout
         return said
 
-    def here(self, text: str, *, well: bool = True) -> str:
-        """What is printed when it is typed in the clone. well: it has to succeed; otherwise nothing is its failure."""
-        words = ["bash", "-c", text]
-        done = subprocess.run(words, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=LIMIT_S)
+    def here(self, text: str, *, well: bool = True, answer: str = "") -> str:
+        """What is printed when it is typed in the clone. well: it has to succeed; otherwise nothing is its failure.
+
+        answer: what is typed when it asks.
+        """
+        done = subprocess.run(
+            ["bash", "-c", text],
+            cwd=ROOT,
+            env=self.environment,
+            input=answer,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+        )
         assert done.returncode == 0 or not well, f"{text}\n{done.stdout}{done.stderr}"
         return done.stdout if done.returncode == 0 else ""
 

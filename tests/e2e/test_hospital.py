@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.book_federation import BARE, COORDINATOR, HOME, UNIT, WAIT_S, Federation
-from tests.e2e.by_the_book import ROOT, Book, docker
+from tests.e2e.by_the_book import ROOT, Book, InCompose, docker
 from tests.e2e.deployed import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.torture, pytest.mark.xdist_group("docker")]
@@ -125,7 +125,27 @@ def test_everyday_work_and_its_accidents_are_typed_as_operations_says(federation
     ask = f"consilium site check {HOME} || test $? = 1\n"
     valley = federation.sites["valley"]
     wait_until(lambda: "does not admit this hospital" in valley.user(ask), "valley to be outside", WAIT_S)
+    _stops_and_leaves_in_a_container(federation, book)
     assert book.left_out == []
+
+
+def _stops_and_leaves_in_a_container(federation: Federation, book: Book) -> None:
+    """From a container of its own, with other process numbers; what was stopped stays so, and is not started again."""
+    valley, service = federation.sites["valley"], f"{federation.name}-valley-site-1"
+    assert isinstance(valley, InCompose)
+    stop, restart = book.block("site stop", mark="container").splitlines()
+    assert "valley has stopped" in valley.here(stop)
+    ask = f"consilium site status {HOME} || test $? = 3\n"
+    assert "It is not running" in valley.user(ask)
+    assert docker("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", service).strip() == "true 0"
+    valley.here(restart)
+    wait_until(lambda: "It runs since" in valley.user(ask), "valley to run again", WAIT_S)
+    leave, down = book.block("site leave", mark="container").splitlines()
+    said = valley.here(leave, answer="valley\n")
+    assert "valley has stopped, and is paused." in said and "--leaves valley" in said
+    assert docker("inspect", "--format", "{{.State.Running}} {{.RestartCount}}", service).strip() == "true 0"
+    assert list((valley.folder / "network").iterdir()) == [] and (valley.folder / "keys" / "PAUSED").exists()
+    valley.here(down)
 
 
 def _rounds(federation: Federation) -> int:

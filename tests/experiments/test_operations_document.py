@@ -50,6 +50,10 @@ def test_every_quoted_message_is_what_a_program_says(message: str) -> None:
     assert [piece for piece in looked_for if piece not in SAID] == []
 
 
-def test_every_code_in_the_table_is_one_that_a_hospital_sends() -> None:
-    codes = _first_cells("code")
-    assert len(codes) > 10 and set(codes) <= set(CODES)
+def test_every_code_that_a_hospital_sends_is_in_the_table_once_and_no_other() -> None:
+    assert sorted(_first_cells("code")) == sorted(CODES)
+
+
+def test_every_code_of_the_coordinators_is_one_that_it_says() -> None:
+    codes = _first_cells("the coordinator's code")
+    assert {"name_twice", "no_answer_in_time"} <= set(codes) and set(codes) - {"node …"} <= set(SAID.splitlines())

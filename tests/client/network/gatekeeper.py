@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,11 @@ class Gatekeeper:
 
 
 @contextmanager
-def gatekeeper(folder: Path) -> Iterator[Gatekeeper]:
+def gatekeeper(folder: Path, *, name: str = "127.0.0.1", ahead: timedelta = timedelta()) -> Iterator[Gatekeeper]:
+    """name: that its certificate is for. ahead: of now, when that certificate was made."""
     now = datetime.now(UTC)
-    authority_key, authority = certificates.new_authority("test", now=now)
-    server_key, server = certificates.server_certificate(authority_key, authority, ["127.0.0.1"], now=now)
+    authority_key, authority = certificates.new_authority("test", now=min(now, now + ahead))
+    server_key, server = certificates.server_certificate(authority_key, authority, [name], now=now + ahead)
     key, (node, _) = certificates.new_key(), new_node_key()
     request = certificates.certificate_request("north", key)
     certificate = certificates.site_certificate(authority_key, authority, request, site="north", now=now)

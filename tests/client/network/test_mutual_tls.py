@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flwr.supercore.protobuf.client import ProtobufClient
@@ -128,6 +130,30 @@ def test_a_gateway_of_another_authority_is_not_talked_to(keeper: Gatekeeper, sta
     (keeper.folder / "authority.crt").write_bytes(certificates.new_authority("other", now=now)[1])
     assert start().wait(DEADLINE_S) == 1
     assert code(keeper) == contact.UNTRUSTED and keeper.seen == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"ahead": timedelta(days=-400)}, "has expired, or this machine's clock is ahead ("),
+        ({"ahead": timedelta(days=2)}, "is not valid yet, or this machine's clock is behind ("),
+        ({"name": "elsewhere.example.org"}, "is for another name than the one that this hospital dials ("),
+        ({"name": "127.0.0.2"}, "is for another name than the one that this hospital dials ("),
+    ],
+)
+def test_what_is_wrong_with_the_gateways_own_certificate_is_told_apart(
+    tmp_path: Path, wrong: dict[str, Any], words: str
+) -> None:
+    with gatekeeper(tmp_path, **wrong) as keeper:
+        found = supernode.probe(
+            keeper.address,
+            authority=(tmp_path / "authority.crt").read_bytes(),
+            certificate=str(tmp_path / "certificate.crt"),
+            key=str(tmp_path / "tls.key"),
+            node_key=(tmp_path / "node.key").read_bytes(),
+        )
+    assert found.code == contact.UNTRUSTED and words in found.words and "coordinator" not in found.words
+    assert keeper.seen == []
 
 
 def test_a_handshake_that_is_cut_short_is_tried_again(keeper: Gatekeeper, start: Start) -> None:

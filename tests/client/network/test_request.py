@@ -83,3 +83,16 @@ def test_a_node_key_whose_public_half_is_lost_is_replaced_before_joining_and_nev
     before = tree("north")
     consilium("site", "init", "north")
     assert tree("north") == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"null", b"\xff\x00", b"ecdsa-sha2-nistp384 AAAA", b"ssh-ed25519 AAAA\nmore"])
+def test_a_damaged_public_half_is_named_and_replaced_once_it_is_away(consilium: Command, damage: bytes) -> None:
+    make_site("north")
+    consilium("site", "init", "north")
+    path = Home.of(site()).node_key_public
+    path.write_bytes(damage)
+    with pytest.raises(ConsiliumError, match=r"node\.key\.pub: is damaged, .* or move it away\.$"):
+        consilium("site", "init", "north")
+    path.rename("away")
+    consilium("site", "init", "north")
+    assert read_request().node_key == keys.public_node_key(site())
