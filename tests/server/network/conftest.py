@@ -1,6 +1,7 @@
 """A coordinator's folder, `home`, made and changed by the real commands in an empty working directory."""
 
 import datetime
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -68,6 +69,15 @@ def serving(home: Home) -> Iterator[Home]:
             process.terminate()
         process.wait(timeout=WAIT_S)
         assert process.returncode == 0, log.read_text()
+
+
+def heed(*, hangup: bool = True) -> None:
+    """In a command that is about to start: what one from a terminal heeds, however these tests were started themselves.
+
+    A shell's background job ignores SIGINT, one under nohup SIGHUP. hangup: without, as under nohup.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL if hangup else signal.SIG_IGN)
 
 
 def ready(home: Home) -> dict[str, Any] | None:

@@ -14,15 +14,9 @@ from server.network.flower import COMMAND_S
 from server.network.home import Home
 from server.network.runs import STOPPING_S
 from tests.e2e.deployed import wait_until
-from tests.server.network.conftest import CONSILIUM, WAIT_S, Command, tree
+from tests.server.network.conftest import CONSILIUM, WAIT_S, Command, heed, tree
 
 WAITS = "the SuperLink does not answer"
-
-
-def _heeds(hangup: bool) -> None:
-    """What a terminal's command heeds, whatever these tests were started by: a shell's background job ignores SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL if hangup else signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -30,7 +24,7 @@ def _waiting(home: Home, log: Path, *, without_hangup: bool = False) -> Iterator
     """A run that waits for the SuperLink. without_hangup: as under nohup."""
     words = [CONSILIUM, "server", "run", str(home.folder)]
     with open(log, "wb") as file:
-        run = subprocess.Popen(words, stdout=file, stderr=file, preexec_fn=partial(_heeds, not without_hangup))
+        run = subprocess.Popen(words, stdout=file, stderr=file, preexec_fn=partial(heed, hangup=not without_hangup))
     try:
         wait_until(lambda: WAITS in log.read_text(), "the run", WAIT_S)
         yield run

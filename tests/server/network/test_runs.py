@@ -12,7 +12,7 @@ from server.network.home import Home
 from server.network.locks import is_held
 from server.network.runs import FOLLOWED, RUNNING
 from tests.e2e.deployed import wait_until
-from tests.server.network.conftest import CONSILIUM, WAIT_S, Command
+from tests.server.network.conftest import CONSILIUM, WAIT_S, Command, heed
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower")]
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower")]
 def _ended_by(number: signal.Signals, home: Home, out: Path) -> tuple[int, str]:
     """A run whose command gets this signal while its app waits for hospitals: its exit status, and what it said."""
     words = [CONSILIUM, "server", "run", str(home.folder), "--out", str(out)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed) as run:
         try:
             wait_until(lambda: is_held(out / LOCK), "the app", WAIT_S)
             run.send_signal(number)
