@@ -14,6 +14,7 @@ from server.journal import Journal, RunState
 from server.phases.context import Run
 from server.phases.evaluation import evaluate, finish
 from server.phases.rounds import train_round
+from server.phases.stopping import remember_best, stops, take_best
 from server.phases.survey import survey
 from server.secure_session import close_session
 from server.secure_state import CoordinatorKeys
@@ -57,13 +58,16 @@ class Coordinator:
         before = state.facts.get("seconds", 0.0)
         step = ServerStep(self.plan.aggregation)
         step.restore(state.arrays)
-        while state.round < self.plan.training.rounds:
+        while state.round < self.plan.training.rounds and not stops(self.plan, state):
             if self.begin_with is not None:
                 run = self._with_returned(run, enrolment, state)
-            state = train_round(run, state, step)
+            state = remember_best(self.plan, state, train_round(run, state, step))
             state.facts["seconds"] = before + time.monotonic() - started
             self.journal.commit(state)
             self.journal.tell_round(state)
+        if stops(self.plan, state):
+            self.journal.event("stopped_early", round=state.round, best=state.facts["best"])
+            state = take_best(state)
         edges = evaluate(run, state)
         finish(run, state, self.grid, edges)
         if isinstance(run.sums, SecureSum):

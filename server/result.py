@@ -12,6 +12,7 @@ from common.model import Layout, Normaliser
 from common.model_file import ModelFile
 from common.plan import Plan
 from server.journal import RunState
+from server.phases.stopping import stops
 from server.privacy import privacy_of
 
 RESULT, MODEL = "result.json", "model.safetensors"
@@ -62,6 +63,8 @@ def assemble(
         result["secure_aggregation"] = dict(protocol)
     if (enough := rounds_to_99_percent(facts["history"])) is not None:
         result["rounds_to_99_percent"] = enough
+    if stops(plan, state):
+        result["best_round"] = facts["best"]["round"]
     for task in plan.tasks:
         if task.name in facts["left_out"]["tasks"]:
             continue

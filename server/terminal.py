@@ -91,6 +91,7 @@ class Progress:
             "survey": self._survey,
             "round": self._round,
             "site_failed": self._site_failed,
+            "stopped_early": self._stopped_early,
             "evaluation": self._evaluation,
             "finished": self._finished,
         }.get(str(event.get("event")))
@@ -153,6 +154,13 @@ class Progress:
         if (site, when) not in self._failed:
             self._failed.add((site, when))
             self._line(f"round {when}: {site} failed ({event.get('code')})")
+
+    def _stopped_early(self, event: Mapping[str, Any]) -> None:
+        self.close()
+        done, best = event.get("round"), mapping(event, "best").get("round")
+        self._line(
+            f"stopped after round {done}: the validation loss falls no more; the model after round {best} is kept"
+        )
 
     def _evaluation(self, event: Mapping[str, Any]) -> None:
         self.close()

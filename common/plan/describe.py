@@ -50,7 +50,8 @@ def _training(plan: Plan) -> Described:
     return "What runs", [
         f"{Layout(plan).parameters:,} parameters: a shared encoder of {hidden} units"
         + (" with a linear path" if plan.model.linear_path else ""),
-        f"{rules.rounds} rounds{_steps(plan)}, step size {rules.learning_rate:g} ({rules.schedule}).",
+        f"{rules.rounds} rounds{_steps(plan)}, step size {rules.learning_rate:g} ({rules.schedule})."
+        + (f" It ends sooner after {rules.patience} without a lower validation loss." if rules.patience else ""),
         f"The step is applied by {sums.strategy}. A round needs {sums.least_sites} sites; a task or feature that "
         f"fewer than {sums.least_holders} sites hold is left out.",
     ]

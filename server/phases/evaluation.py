@@ -29,7 +29,7 @@ def evaluate(run: Run, state: RunState) -> Edges:
     if run.plan.privacy.per_patient:
         return _once(run, state, PrivateEvaluation(run.plan))
     plan, rules = run.plan, run.plan.evaluation
-    number = plan.training.rounds + 1
+    number = state.round + 1
     judge = Evaluation(plan, rules.round_bins, False)
     total = _collect(run, state, judge, state.arrays["edges"], stage=0)
     entry = curve_entry(number, total.sites, total.failed, total.total, judge)
@@ -57,7 +57,7 @@ def finish(run: Run, state: RunState, grid: Grid, edges: Edges) -> None:
     question = Question("query.finish", run.plan.hash, vector=broadcast_of(state, run.plan, edges))
     answers = ask(grid, run.cohort.names, question, timeout_s=run.plan.aggregation.round_timeout_s)
     failed = {run.cohort.names[node]: code for node, code in answers.failed.items()}
-    run.note_failures(failed, run.plan.training.rounds + 1)
+    run.note_failures(failed, state.round + 1)
 
 
 def _collect(run: Run, state: RunState, judge: Evaluation | PrivateEvaluation, edges: Edges, *, stage: int) -> Sum:
@@ -70,5 +70,5 @@ def _collect(run: Run, state: RunState, judge: Evaluation | PrivateEvaluation, e
         return plausible_tallies(vector, sites=len(sites))
 
     total = run.sums.collect(question, size=judge.size, min_sites=run.min_sites, plausible=plausible)
-    run.note_failures(total.failed, run.plan.training.rounds + 1)
+    run.note_failures(total.failed, state.round + 1)
     return total

@@ -1,0 +1,60 @@
+"""Early stopping: the model that is kept is the one that fewer rounds give, in the open and secure, cut off or not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.config import find_sites
+from common.errors import PlanError
+from common.files import read_bytes
+from common.model_file import ModelFile
+from experiments.simulate import simulate
+from server import coordinator
+from server.journal import EVENTS
+from server.result import MODEL
+from tests.conftest import small_table
+
+_TRAINING = {"rounds": 40, "schedule": "constant", "learning_rate": 0.3, "batch_size": 8}
+
+
+def _run(
+    make_plan: Any, sites: Path, out: Path, *, secure: bool, resume: bool = False, **training: Any
+) -> dict[str, Any]:
+    plan = make_plan(training=_TRAINING | training, aggregation={"secure": secure, "clip_norm": 5.0})
+    return simulate(plan, find_sites(sites), out, resume=resume)
+
+
+def _parameters(out: Path) -> bytes:
+    return ModelFile.from_bytes(read_bytes(out / MODEL), source="model").parameters.tobytes()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_best_model_is_kept(secure: bool, make_plan, write_sites, tmp_path: Path, monkeypatch) -> None:
+    sites = write_sites(**{name: small_table(i, rows=160) for i, name in enumerate(("north", "south", "west"))})
+    result = _run(make_plan, sites, tmp_path / "early", secure=secure, patience=3)
+    best = result["best_round"]
+    assert best > 0 and result["rounds"] == best + 4 < 40
+    losses = [sum(task["loss"] for task in entry["tasks"].values()) for entry in result["history"]]
+    assert min(losses[:-1]) == losses[best] == pytest.approx(losses[-1], rel=1e-6)  # the last one is of what is kept
+    events = [json.loads(line) for line in (tmp_path / "early" / EVENTS).read_text().splitlines()]
+    assert [each["best"]["round"] for each in events if each["event"] == "stopped_early"] == [best]
+
+    whole = _run(make_plan, sites, tmp_path / "fewer", secure=secure, rounds=best)
+    assert "best_round" not in whole
+    assert _parameters(tmp_path / "early") == _parameters(tmp_path / "fewer")
+
+    def lost(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(coordinator, "evaluate", lost)
+        _run(make_plan, sites, tmp_path / "cut", secure=secure, patience=3)
+    again = _run(make_plan, sites, tmp_path / "cut", secure=secure, resume=True, patience=3)
+    assert again["best_round"] == best and _parameters(tmp_path / "cut") == _parameters(tmp_path / "early")
+
+
+def test_under_noise_there_is_nothing_to_stop_by(make_plan) -> None:
+    with pytest.raises(PlanError, match=r"training\.patience needs the validation loss of every round"):
+        make_plan(training={"patience": 2}, privacy={"unit": "patient", "target_epsilon": 4.0, "noise": "local"})
