@@ -7,6 +7,7 @@ from pathlib import Path
 from common.files import write_atomic
 from experiments.commit import commit
 from experiments.results.document import section
+from experiments.results.held_out import held_out
 from experiments.results.study import ROOT, baselines, examples, federations, gathered
 
 _HEAD = """# Results on public data
@@ -14,7 +15,7 @@ _HEAD = """# Results on public data
 Written by `make results DATA=FOLDER` (see [data.md](data.md) for the folder) from runs of the examples with their
 defaults; do not edit by hand. One split per seed for all tasks. **Per-site mean**: the mean over sites with both
 classes among the labelled test rows, and with as many test and training rows as `[evaluation]` in the plan asks for.
-Plain sums, no noise. What each baseline is stands in [baselines.md](baselines.md).
+No noise. What each baseline is stands in [baselines.md](baselines.md).
 
 Differences below .01 say nothing: the split alone moves a mean by .01 to .03.
 
@@ -35,11 +36,13 @@ def main() -> None:
         federations(example, data, (*example.seeds, *example.fresh_seeds), work)
         baselines(example, data, example.seeds, work)
         baselines(example, data, example.fresh_seeds, work, example.fresh_baselines)
+        held_out(example, data, example.seeds, work)
     if arguments.only is None:
         parts = [_HEAD.format(commit=commit())]
         for example in chosen:
             fresh = gathered(example, example.fresh_seeds, work) if example.fresh_seeds else None
-            parts.append(section(example, gathered(example, example.seeds, work), fresh))
+            apart = held_out(example, data, example.seeds, work)
+            parts.append(section(example, gathered(example, example.seeds, work), fresh, apart))
         write_atomic(ROOT / "docs" / "results.md", "\n".join(parts).encode())
 
 

@@ -24,6 +24,7 @@ class Example:
     """plan: file in examples. sites: folder below the data folder. measure: which metric is judged.
 
     seeds: with every baseline. fresh_seeds: with `fresh_baselines` only; empty where the split is given.
+    held_out: how many hospitals, the largest first, are left out of the training in turn.
     """
 
     plan: str
@@ -32,6 +33,7 @@ class Example:
     seeds: tuple[int, ...]
     fresh_seeds: tuple[int, ...]
     fresh_baselines: tuple[str, ...]
+    held_out: int
 
 
 def examples() -> list[Example]:
@@ -39,7 +41,15 @@ def examples() -> list[Example]:
     content = tomllib.loads((ROOT / "examples" / "results.toml").read_text())
     seeds, fresh, names = (tuple(content[key]) for key in ("seeds", "fresh_seeds", "fresh_baselines"))
     return [
-        Example(run["plan"], run["sites"], run["measure"], seeds, fresh if run.get("fresh", True) else (), names)
+        Example(
+            plan=run["plan"],
+            sites=run["sites"],
+            measure=run["measure"],
+            seeds=seeds,
+            fresh_seeds=fresh if run.get("fresh", True) else (),
+            fresh_baselines=names,
+            held_out=run.get("held_out", 0),
+        )
         for run in content["runs"]
     ]
 

@@ -1,0 +1,66 @@
+"""Splits on which nothing was looked at: by task against the better baseline, by hospital against its own model."""
+
+from statistics import mean
+
+from experiments.compare import comparison
+from experiments.compare.gather import Runs
+from experiments.results.cells import SHORT, listed, means, paired, series, spread, table, tasks_of
+from experiments.results.study import FEDERATION, Example
+
+_JUDGES = ("logistic_regression_pooled", "gradient_boosting_pooled")
+_LOCAL = "local"
+
+
+def fresh_section(example: Example, runs: Runs) -> str:
+    """Three tables."""
+    measure = example.measure
+    return "\n\n".join(
+        [
+            f"**Fresh splits**, seeds {listed(runs)}: federation minus baseline, paired, mean over tasks.",
+            _models(runs, measure),
+            "The same by task. The last column is federation minus the better of LR pooled and GB pooled, whichever is "
+            "better on average over these splits.",
+            _tasks(runs, measure),
+            "The same by hospital: federation minus the same network trained at this hospital alone, mean over the "
+            "tasks that count there; and on how many of its tasks the paired interval lies above 0, holds it, or lies "
+            "below.",
+            _hospitals(runs),
+        ]
+    )
+
+
+def _models(runs: Runs, measure: str) -> str:
+    own = means(runs, FEDERATION, measure)
+    rows = [[FEDERATION, spread(own), ""]]
+    for label in runs:
+        if label != FEDERATION:
+            values = means(runs, label, measure)
+            rows.append([label, spread(values), paired(own, values)])
+    return table(["model", measure, "federation minus this"], rows)
+
+
+def _tasks(runs: Runs, measure: str) -> str:
+    labels = [FEDERATION, *(label for label in SHORT if label in runs)]
+    rows = []
+    for task in tasks_of(runs):
+        values = {label: series(runs, label, task, measure) for label in labels}
+        better = max(_JUDGES, key=lambda label: mean(values[label]))
+        rows.append([task, *(spread(values[label]) for label in labels), paired(values[FEDERATION], values[better])])
+    over_tasks = {label: means(runs, label, measure) for label in labels}
+    better = max(_JUDGES, key=lambda label: mean(over_tasks[label]))
+    last = [*(spread(over_tasks[label]) for label in labels), paired(over_tasks[FEDERATION], over_tasks[better])]
+    rows.append([f"**mean of {len(rows)}**", *(f"**{cell}**" for cell in last)])
+    return table(["task", *(SHORT.get(label, label) for label in labels), "minus the better"], rows)
+
+
+def _hospitals(runs: Runs) -> str:
+    found = comparison({_LOCAL: runs[_LOCAL], FEDERATION: runs[FEDERATION]})
+    rows = []
+    for site, differences in found["sites"].items():
+        over_tasks = differences[FEDERATION]
+        tasks = [task["sites"][site][FEDERATION] for task in found["tasks"].values() if site in task["sites"]]
+        bounds = [(task.get("low", task["mean"]), task.get("high", task["mean"])) for task in tasks]
+        above, below = sum(low > 0 for low, _ in bounds), sum(high < 0 for _, high in bounds)
+        cell = f"{over_tasks['mean']:+.3f} [{over_tasks['low']:+.3f}, {over_tasks['high']:+.3f}]"
+        rows.append([site, cell, str(above), str(len(bounds) - above - below), str(below)])
+    return table(["hospital", "federation minus local", "tasks better", "no clear difference", "tasks worse"], rows)
