@@ -97,10 +97,10 @@ class Plan(Section):
             )
         if rules.pooled_steps and sums.strategy == "fedprox":
             raise ValueError("privacy.noise = 'shared' makes one step per round, in which 'fedprox' has no meaning")
-        if rules.unit != "none" and self.training.patience:
+        if rules.unit != "none" and self.training.patience is not None:
             raise ValueError(
                 "training.patience needs the validation loss of every round, which does not travel under noise; "
-                "set it to 0, or choose fewer rounds"
+                "leave it out, or choose fewer rounds"
             )
         if rules.unit != "none" and sums.strategy in ROBUST_STRATEGIES:
             raise ValueError(f"strategy {sums.strategy!r} has no privacy accounting; choose one that takes the mean")

@@ -48,10 +48,11 @@ class Training(Section):
     schedule: Literal["cosine", "constant"] = Field(
         default="cosine", description="How the step size falls over rounds: 'cosine' or 'constant'."
     )
-    patience: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        default=0,
+    patience: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
         description="Early stopping: once so many models in a row had no lower loss on the validation rows of all "
-        "sites (mean over tasks), the run ends with the best one; 0: all rounds are done, and the last model is kept.",
+        "sites (mean over tasks), the run ends with the best one. Without it all rounds are done, and the last model "
+        "is kept.",
     )
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.9, description="Momentum of 'sgd'.")
     l2_linear: NonNegative = Field(

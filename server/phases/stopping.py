@@ -17,7 +17,7 @@ _BEST = "best"
 def remember_best(plan: Plan, before: RunState, after: RunState) -> RunState:
     """`after` with the best model so far. before: the state from which the last round started."""
     losses = [task["loss"] for task in after.facts["history"][-1]["tasks"].values() if "loss" in task]
-    if not plan.training.patience or not losses:
+    if plan.training.patience is None or not losses:
         return after
     best = before.facts.get(_BEST, {"loss": inf})
     model = before.arrays.get(_BEST, before.arrays["parameters"])
@@ -29,7 +29,7 @@ def remember_best(plan: Plan, before: RunState, after: RunState) -> RunState:
 def stops(plan: Plan, state: RunState) -> bool:
     """Whether `patience` models in a row were no better than the best."""
     patience, best = plan.training.patience, state.facts.get(_BEST)
-    return bool(patience) and best is not None and state.round - 1 - best["round"] >= patience
+    return patience is not None and best is not None and state.round - 1 - best["round"] >= patience
 
 
 def take_best(state: RunState) -> RunState:
