@@ -39,7 +39,7 @@ def predict(
     table: Annotated[Path, typer.Argument(help="Patients: CSV, Parquet, or a site.toml that maps columns and units.")],
     out: Annotated[Path, typer.Option("--out", help="Where to write the predictions, a CSV file.")],
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also one column per class of multiclass tasks.")
+        bool, typer.Option("--probabilities", help="Also one column per class of multiclass and ordinal tasks.")
     ] = False,
 ) -> None:
     """Predict every task for every row of a table, under the contract that the model was trained with."""

@@ -14,6 +14,7 @@ from common.errors import DataError, ModelFileError
 from common.files import exists, read_bytes, write_atomic
 from common.model import Layout, Network, encode
 from common.model_file import ModelFile
+from common.ordinal import class_probabilities, level
 from common.plan import Plan
 from common.scores import scores_of_logits, task_columns
 from common.tally import sigmoid
@@ -25,7 +26,7 @@ def predict_file(model: Path, table: Path, out: Path, *, probabilities: bool) ->
     model: a model file, or the encrypted one in a site's folder. Raises ModelFileError for the model, ConsiliumError
     where it does not open, and DataError or PlanError for the table.
     """
-    loaded = ModelFile.from_bytes(_model_bytes(model), source=str(model))
+    loaded = ModelFile.from_bytes(model_bytes(model), source=str(model))
     site = load_site(table)
     for source in (model, site.source, *site.files, *site.labels):
         if out.resolve() == source.resolve():
@@ -40,8 +41,8 @@ def predict_file(model: Path, table: Path, out: Path, *, probabilities: bool) ->
     return len(scores)
 
 
-def _model_bytes(model: Path) -> bytes:
-    """An encrypted model is opened by the site whose folder it is in."""
+def model_bytes(model: Path) -> bytes:
+    """A model file; an encrypted one is opened by the site whose folder it is in. Raises ConsiliumError."""
     data = read_bytes(model)
     if not is_sealed(data):
         return data
@@ -65,7 +66,7 @@ def predict_scores(model: ModelFile, features: np.ndarray) -> np.ndarray:
 def _columns(
     plan: Plan, scores: np.ndarray, left_out: tuple[str, ...], *, probabilities: bool
 ) -> dict[str, np.ndarray]:
-    """Binary: probability. Regression: value in the task's unit. Multiclass: the most probable class."""
+    """Binary: probability. Regression: value in its unit. Multiclass: the likeliest class; ordinal: the median."""
     result: dict[str, np.ndarray] = {}
     for task, columns in zip(plan.tasks, task_columns(plan), strict=True):
         if task.name in left_out:
@@ -76,10 +77,12 @@ def _columns(
         elif task.kind == "regression":
             result[task.name] = own[:, 0]
         else:
-            classes = task.classes or ()
-            result[task.name] = np.array([_code(classes[k]) for k in own.argmax(axis=1)])
+            classes, ordered = task.classes or (), task.kind == "ordinal"
+            chosen = level(own) if ordered else own.argmax(axis=1)
+            result[task.name] = np.array([_code(classes[k]) for k in chosen])
             if probabilities:
-                result |= {f"{task.name}.{_code(code)}": sigmoid(own[:, k]) for k, code in enumerate(classes)}
+                each = class_probabilities(sigmoid(own)) if ordered else sigmoid(own)
+                result |= {f"{task.name}.{_code(code)}": each[:, k] for k, code in enumerate(classes)}
     return result
 
 

@@ -15,6 +15,7 @@ CODES: dict[str, tuple[int, str]] = {
     "asked_too_often": (109, "The site has answered this step as often as it may."),
     "rows_changed": (111, "The site has answered this plan without noise, and its rows have changed since."),
     "too_few_patients": (110, "The site has fewer training patients than it takes to let a sum out."),
+    "other_start": (112, "The model of round 1 is not the one that the plan goes on from."),
     "vault_unreadable": (180, "The site could not open what it keeps encrypted; its log says what."),
     # The site's own ledger.
     "ledger_locked": (160, "Another client of this site is using its ledger."),

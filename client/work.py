@@ -22,6 +22,7 @@ from common.model_file import ModelFile
 from common.privacy.evaluation import PrivateEvaluation
 from common.schedule import learning_rate
 from common.scores import exact_metrics, scores_of_logits, scores_of_oracle, task_columns
+from common.start import start_digest
 
 Judge = Evaluation | PrivateEvaluation
 
@@ -81,6 +82,8 @@ def train(session: Session, request: Request) -> Release:
         raise Refusal("malformed_request", f"round {request.round} of a plan with {plan.training.rounds} rounds.")
     session.require_patients()
     received, evaluation = _receive(session, request, final=False)
+    if plan.start is not None and request.round == 1 and _digest(received) != plan.start.vector:
+        raise Refusal("other_start", "the parameters, or the scaling of features, of round 1 are others.")
     if plan.privacy.per_patient:
         return private_work.train(session, request, received, _weights(session, received.normaliser))
     # Tallies have no noise: where the plan promises some, they do not travel.
@@ -127,6 +130,10 @@ def _receive(session: Session, request: Request, *, final: bool) -> tuple[Broadc
             # A site would send zeros in a block that the others count it in.
             raise Refusal("malformed_request", "the normaliser leaves out a block that the round's header holds.")
     return received, evaluation
+
+
+def _digest(received: Broadcast) -> str:
+    return start_digest(received.parameters, received.normaliser)
 
 
 def _scores(session: Session, received: Broadcast, rows: np.ndarray) -> np.ndarray:

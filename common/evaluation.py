@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from common.entries import Entries
 from common.histogram import close_ends, refine
+from common.ordinal import level, level_metrics, level_sums
 from common.plan import Plan, Task
 from common.scores import exact_metrics, task_columns
 from common.tally import ScoreTally, ValueTally
@@ -20,6 +21,8 @@ from common.tally import ScoreTally, ValueTally
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 SITE_METRICS = ("auroc", "auprc", "brier", "accuracy", "mae")
+_KEPT = {"regression": ("mae",), "ordinal": SITE_METRICS}  # in a per-site mean
+_FURTHER = {"multiclass": 1, "ordinal": 7}  # entries after the columns' own: rows that are right; `level_sums`
 _EDGE_LIMIT = 8.0  # log-odds; the first guess before any scores were seen
 
 
@@ -53,7 +56,7 @@ class Evaluation:
     def _task_size(self, task: Task) -> int:
         if task.kind == "regression":
             return ValueTally.SIZE
-        return task.outputs * ScoreTally.size(self.bins) + (1 if task.kind == "multiclass" else 0)
+        return task.outputs * ScoreTally.size(self.bins) + _FURTHER.get(task.kind, 0)
 
     @cached_property
     def size(self) -> int:
@@ -113,6 +116,9 @@ class Evaluation:
         limits = edges[first_edge + columns.start : first_edge + columns.stop]
         if task.kind == "binary":
             return ScoreTally.of(own[:, 0], truth == 1.0, limits[0]).vector
+        if task.kind == "ordinal":
+            cuts = [ScoreTally.of(own[:, k], truth > k, limits[k]).vector for k in range(task.outputs)]
+            return np.concatenate([*cuts, level_sums(level(own), truth.astype(np.int64), task.outputs)])
         tallies = [ScoreTally.of(own[:, k], truth == k, limits[k]).vector for k in range(task.outputs)]
         return np.concatenate([*tallies, [(own.argmax(axis=1) == truth).sum()]])
 
@@ -166,7 +172,7 @@ class Evaluation:
                 entry["oracle"] = self._summary(task, oracles[index])["pooled"]
             if site_sums and site_sums[index][-2] > 0:
                 *sums, sites, rows = site_sums[index]
-                kept = ("mae",) if task.kind == "regression" else SITE_METRICS[:-1]
+                kept = _KEPT.get(task.kind, SITE_METRICS[:-1])
                 means = {name: float(value / sites) for name, value in zip(SITE_METRICS, sums, strict=True)}
                 entry["per_site_mean"] = {name: means[name] for name in kept}
                 entry["per_site_mean"] |= {"sites": round(sites), "n": round(rows)}
@@ -179,7 +185,15 @@ class Evaluation:
             return {"pooled": ValueTally(part).metrics(span=high - low)}
         tallies = self._scores_in(task, part)
         binary = task.kind == "binary"
-        pooled = tallies[0].metrics() if binary else _over_classes(tallies, correct=float(part[-1]))
+        pooled = tallies[0].metrics() if binary else _over_classes(tallies)
+        if not binary and pooled["n"]:
+            further = part[-_FURTHER[task.kind] :]
+            ordered = task.kind == "ordinal"
+            pooled |= (
+                level_metrics(further, rows=pooled["n"], cuts=task.outputs)
+                if ordered
+                else {"accuracy": float(further[0]) / pooled["n"]}
+            )
         entry: dict[str, Any] = {"pooled": pooled}
         areas = [area for tally in tallies if (area := tally.auroc()) is not None]
         if areas:
@@ -192,13 +206,13 @@ class Evaluation:
         return entry
 
 
-def _over_classes(tallies: list[ScoreTally], *, correct: float) -> dict[str, float]:
-    """Multiclass metrics: areas are means over classes, the Brier score is the sum over classes."""
+def _over_classes(tallies: list[ScoreTally]) -> dict[str, float]:
+    """Over classes or cuts: areas are means, Brier score (of cuts the ranked probability score) and loss are sums."""
     each = [tally.metrics() for tally in tallies]
     rows = each[0]["n"]
     if not rows:
         return {"n": 0}
-    result: dict[str, float] = {"n": rows, "accuracy": correct / rows}
+    result: dict[str, float] = {"n": rows}
     result |= {name: sum(metrics[name] for metrics in each) for name in ("brier", "loss")}
     for name in ("auroc", "auprc"):
         values = [metrics[name] for metrics in each if name in metrics]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.model.layout import Layout
+from common.ordinal import answers
 
 # A task with a label on one row in fifty must not shout down the others at that row.
 _LARGEST_TASK_WEIGHT = 10.0
@@ -31,7 +32,8 @@ def task_weights(labelled: NDArray[np.int64]) -> NDArray[np.float32]:
 class Targets:
     """Labels of n rows, made ready once for many batches; a weight of 0 marks an unlabelled cell.
 
-    binary, value: (n, tasks of that kind) float32. level: (n, multiclass tasks) int64. Each with its weights.
+    binary: (n, columns of binary and ordinal tasks), value: (n, regression tasks), both float32. level: (n, multiclass
+    tasks) int64. Each with its weights; a question that an ordinal task does not ask of a row has the weight 0.
     """
 
     binary: Tensor
@@ -59,8 +61,8 @@ class MultiTaskLoss:
 
     @cached_property
     def _tasks(self) -> dict[str, list[int]]:
-        listed = list(enumerate(self.layout.plan.tasks))
-        return {kind: [i for i, t in listed if t.kind == kind] for kind in ("binary", "regression", "multiclass")}
+        listed = [(i, "binary" if task.two_sided else task.kind) for i, task in enumerate(self.layout.plan.tasks)]
+        return {kind: [i for i, own in listed if own == kind] for kind in ("binary", "regression", "multiclass")}
 
     @cached_property
     def _columns(self) -> dict[str, list[slice]]:
@@ -72,11 +74,23 @@ class MultiTaskLoss:
         """labels: (n, T) float32, NaN where unlabelled. weights: (T,) float32."""
         cell = torch.where(labels.isnan(), 0.0, weights)
         known = labels.nan_to_num(0.0)
-        binary, value, level = (self._tasks[kind] for kind in ("binary", "regression", "multiclass"))
+        value, level = (self._tasks[kind] for kind in ("regression", "multiclass"))
+        truth, weight = self._two_sided(labels, cell)
         standard = (known[:, value] - self.label_mean[value]) / self.label_std[value]
-        return Targets(
-            known[:, binary], cell[:, binary], standard, cell[:, value], known[:, level].long(), cell[:, level]
-        )
+        return Targets(truth, weight, standard, cell[:, value], known[:, level].long(), cell[:, level])
+
+    def _two_sided(self, labels: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """What each column of binary and ordinal tasks should answer, and its weight, both (n, those columns)."""
+        tasks, plan = self._tasks["binary"], self.layout.plan
+        if all(plan.tasks[i].kind == "binary" for i in tasks):
+            return labels[:, tasks].nan_to_num(0.0), cell[:, tasks]
+        columns = [
+            answers(labels[:, i], plan.tasks[i].outputs) if plan.tasks[i].kind == "ordinal" else labels[:, i, None]
+            for i in tasks
+        ]
+        truth = torch.cat(columns, dim=1)
+        task_of_column = [i for i, column in zip(tasks, columns, strict=True) for _ in range(column.shape[1])]
+        return truth.nan_to_num(0.0), torch.where(truth.isnan(), 0.0, cell[:, task_of_column])
 
     def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
         """Scalar. logits: (n, outputs). An unlabelled cell adds exactly 0 and has no gradient."""
@@ -96,6 +110,6 @@ class MultiTaskLoss:
 
     def _scores(self, logits: Tensor, kind: str) -> Tensor:
         columns = self._columns[kind]
-        if len(columns) == logits.shape[1]:
+        if sum(part.stop - part.start for part in columns) == logits.shape[1]:
             return logits
         return torch.cat([logits[:, part] for part in columns], dim=1)

@@ -1,7 +1,7 @@
 """Model files: safetensors bytes with the plan inside, so that a model carries its own contract. Never pickle."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,45 @@ _FORMAT = "consilium/model/1"
 
 
 @dataclass(frozen=True)
+class Adapted:
+    """A task that a site added to a trained model.
+
+    model: SHA-256 of the model file that it was added to; plan_hash: of the plan in it. encoder: "frozen", or "moved"
+    together with the new head. labels: rows that the task was learnt from.
+    """
+
+    task: str
+    model: str
+    plan_hash: str
+    encoder: str
+    labels: int
+
+
+@dataclass(frozen=True)
 class ModelFile:
-    """plan: the plan it was trained under. parameters: (D,) float32. left_out: tasks without a trained head."""
+    """plan: the plan it was trained under, and the tasks added since. parameters: (D,) float32.
+
+    left_out: tasks without a trained head. adapted: the tasks that were added, in order.
+    """
 
     plan: Plan
     parameters: NDArray[np.float32]
     normaliser: Normaliser
     left_out: tuple[str, ...] = ()
+    adapted: tuple[Adapted, ...] = ()
 
     def to_bytes(self) -> bytes:
         layout = Layout(self.plan)
         tensors = {name: np.ascontiguousarray(value) for name, value in layout.split(self.parameters).items()}
         tensors["normaliser"] = self.normaliser.to_vector()
-        facts = {
+        facts: dict[str, Any] = {
             "format": _FORMAT,
             "plan": self.plan.canonical.decode(),
             "plan_hash": self.plan.hash,
             "left_out": self.left_out,
         }
+        if self.adapted:
+            facts["adapted"] = [asdict(each) for each in self.adapted]
         # One entry: safetensors writes several in no fixed order, and equal models should be equal files.
         return bytes(save(tensors, metadata={"consilium": json.dumps(facts, sort_keys=True)}))
 
@@ -69,6 +90,7 @@ class ModelFile:
             parameters.astype(np.float32),
             Normaliser.from_vector(tensors["normaliser"], plan),
             tuple(facts["left_out"]),
+            tuple(Adapted(**each) for each in facts.get("adapted", ())),
         )
 
 
@@ -82,4 +104,14 @@ def _facts(data: bytes) -> dict[str, Any]:
 def _well_typed(facts: dict[str, Any]) -> bool:
     left_out = facts.get("left_out")
     listed = isinstance(left_out, list) and all(isinstance(name, str) for name in left_out)
-    return listed and isinstance(facts.get("plan"), str)
+    return listed and isinstance(facts.get("plan"), str) and _well_told(facts.get("adapted", []))
+
+
+def _well_told(adapted: Any) -> bool:
+    kinds = {"task": str, "model": str, "plan_hash": str, "encoder": str, "labels": int}
+    return isinstance(adapted, list) and all(
+        isinstance(each, dict)
+        and each.keys() == kinds.keys()
+        and all(isinstance(each[name], kind) for name, kind in kinds.items())
+        for each in adapted
+    )

@@ -1,6 +1,7 @@
 """Scores: what the network says, in the terms in which it is judged. One column per output.
 
-Binary tasks and each class of a multiclass task: log-odds. Regression: the predicted value in the task's unit.
+Binary tasks and each class of a multiclass task: log-odds. Ordinal tasks: log-odds to lie beyond each class but the
+last. Regression: the predicted value in the task's unit.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from common.metrics import auroc, average_precision
 from common.model.code import Normaliser
+from common.ordinal import beyond, level, level_metrics, level_sums
 from common.plan import Plan, Task
 from common.tally import sigmoid
 
@@ -31,6 +33,9 @@ def scores_of_logits(logits: Tensor, normaliser: Normaliser, plan: Plan) -> Floa
     for index, (task, columns) in enumerate(zip(plan.tasks, task_columns(plan), strict=True)):
         if task.kind == "multiclass":
             result[:, columns] = _log_odds(torch.softmax(logits[:, columns].detach().cpu().double(), dim=1).numpy())
+        elif task.kind == "ordinal":
+            largest = np.log(1.0 / _SMALLEST_PROBABILITY)
+            result[:, columns] = beyond(logits[:, columns].detach().cpu()).clamp(-largest, largest).numpy()
         elif task.kind == "regression":
             low, high = task.range or (-np.inf, np.inf)
             value = normaliser.label_mean[index] + result[:, columns] * normaliser.label_std[index]
@@ -53,10 +58,11 @@ def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def exact_metrics(scores: Float32, labels: Float32, task: Task) -> dict[str, Any]:
-    """Metrics of one task over one site's own rows: n, and auroc, auprc, brier, accuracy or mae, rmse where they apply.
+    """Metrics of one task over one site's own rows: n; auroc, auprc, brier, accuracy, kappa, mae, rmse as they apply.
 
     scores: (n, task.outputs). labels: (n,) float32, NaN where unlabelled. Multiclass AUROC and AUPRC are means over the
-    classes that are both present and absent among the rows (one against the rest).
+    classes that are both present and absent among the rows (one against the rest), ordinal ones over the cuts that
+    have rows on both sides (beyond against not).
     """
     known = ~np.isnan(labels)
     scores, labels = scores[known], labels[known]
@@ -71,6 +77,10 @@ def exact_metrics(scores: Float32, labels: Float32, task: Task) -> dict[str, Any
         truth = (labels == 1.0)[:, None]
         result["positives"] = int(truth.sum())
         result["accuracy"] = float(((scores > 0) == truth).mean())
+    elif task.kind == "ordinal":
+        truth = labels[:, None] > np.arange(task.outputs)
+        sums = level_sums(level(scores), labels.astype(np.int64), task.outputs)
+        result |= level_metrics(sums, rows=len(labels), cuts=task.outputs)
     else:
         truth = labels[:, None] == np.arange(task.outputs)
         result["accuracy"] = float((scores.argmax(axis=1) == labels).mean())

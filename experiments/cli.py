@@ -11,6 +11,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import typer
 from rich.console import Console
 
+from client.adapt.cli import adapt
 from client.cli import predict, site_app
 from common.errors import ConsiliumError
 from experiments.attack_cli import attack_app
@@ -29,6 +30,7 @@ app.command()(demo)
 app.command()(simulate)
 app.command()(prepare)
 app.command()(predict)
+app.command()(adapt)
 app.command()(synthetic)
 app.command()(baselines)
 app.command()(compare)

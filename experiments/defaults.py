@@ -17,7 +17,7 @@ from typing import Any
 from client.config import SiteConfig, find_sites
 from client.data.synthetic import hospitals, write_hospitals
 from common.files import read_plan, write_atomic
-from experiments.compare.intervals import summarise
+from common.intervals import summarise
 from experiments.results.study import ROOT
 from experiments.simulate import simulate
 

@@ -13,6 +13,9 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="section.key=value", help="Change one setting of the plan.")
 ]
 _DEMO_MARK = "DEMO"
+Start = Annotated[
+    Path | None, typer.Option("--start", metavar="MODEL", help="The model that a plan with [start] goes on from.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last finished round in --out.")]
 
 
@@ -56,13 +59,14 @@ def simulate(
     seed: Seed = None,
     settings: Settings = None,
     resume: Resume = False,
+    start: Start = None,
 ) -> None:
     """Run a federation over the tables in a folder, each as one virtual site."""
     from client.config import find_sites
     from common.files import read_plan
 
     plan = read_plan(federation, overrides=_overrides(settings, seed))
-    _run_and_show(plan, find_sites(sites), out, resume=resume)
+    _run_and_show(plan, find_sites(sites), out, resume=resume, start=start)
 
 
 def prepare(
@@ -122,7 +126,7 @@ def _overrides(settings: list[str] | None, seed: int | None) -> tuple[str, ...]:
     return (*seeds, *(settings or ()))
 
 
-def _run_and_show(plan: Any, sites: Any, out: Path, *, resume: bool) -> None:
+def _run_and_show(plan: Any, sites: Any, out: Path, *, resume: bool, start: Path | None = None) -> None:
     from experiments.simulate import simulate as run
     from server.terminal import Progress, result_table
 
@@ -132,7 +136,7 @@ def _run_and_show(plan: Any, sites: Any, out: Path, *, resume: bool) -> None:
         errors.print(f"warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     with Progress(console) as progress:
-        result = run(plan, sites, out, resume=resume, listeners=(progress,), warn=warn)
+        result = run(plan, sites, out, resume=resume, listeners=(progress,), start=start, warn=warn)
     console.print(result_table(result))
     for what, name in (("Report", "report.html"), ("Result", "result.json"), ("Model ", "model.safetensors")):
         console.print(f"{what}  {out / name}", soft_wrap=True, highlight=False)

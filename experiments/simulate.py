@@ -25,6 +25,7 @@ from server.inprocess import InProcessGrid
 from server.journal import PLAN, Journal, Listener
 from server.result import RESULT
 from server.run import run
+from server.start import check_start, keep_start
 
 SITES = "sites"
 
@@ -36,16 +37,19 @@ def simulate(
     *,
     resume: bool = False,
     listeners: tuple[Listener, ...] = (),
+    start: Path | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
     """Run `plan` over `sites` in this process and return the result, which is also in `out`/result.json.
 
     Each virtual site gets a folder `out`/sites/NAME with a site.toml, its approved plan, policy, ledger and results.
+    start: the earlier model that a plan with [start] goes on from; a run that resumes has it already.
     warn: told what is allowed in a site's table and looks like a slip, such as a column in another unit.
     Raises PlanError and DataError before anything is written, RunError and TooFewSites afterwards.
     """
     configs = list(sites)
     _check_count(plan, len(configs))
+    check_start(plan, start, out)
     if plan.aggregation.secure:
         check_rules(plan, configs)
     tables = {config.name: load_table(config, plan) for config in configs}  # checked before a folder is claimed
@@ -57,6 +61,8 @@ def simulate(
     if resume and (finished := _finished(out)) is not None and set(finished["sites"]) == set(tables):
         journal.close()
         return finished
+    if start is not None:
+        keep_start(plan, start, out)
     prepared = prepare_sites(plan, configs, out)
     random = {name: SeededRandomness(plan.seeds.training, name) for name in prepared}
     logging.getLogger("flwr").setLevel(logging.WARNING)  # its own line per aggregation would bury the progress

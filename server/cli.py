@@ -22,9 +22,24 @@ server_app.command("renew")(network_cli.renew)
 server_app.command("roster")(roster_cli.propose)
 
 
-@plan_app.callback()
-def _group() -> None:
-    """Keeps `show` a command of its own while it is the only one."""
+@plan_app.command("start")
+def start(
+    file: Annotated[Path, typer.Argument(help="A federation.toml; a section [start] in it is not looked at.")],
+    model: Annotated[Path, typer.Argument(help="The earlier model.safetensors.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="As for the run: heads of new tasks follow it.")
+    ] = None,
+) -> None:
+    """Work out the section [start] with which this plan goes on from an earlier model."""
+    from common.files import read_bytes, read_plan
+    from common.model_file import ModelFile
+    from common.start import starting_point
+
+    seeds = () if seed is None else (f"seeds.split={seed}", f"seeds.training={seed}")
+    plan = read_plan(file, overrides=(*seeds, *(settings or ())))
+    begin = starting_point(plan, ModelFile.from_bytes(read_bytes(model), source=str(model)), source=str(model))
+    print(f'[start]\nvector = "{begin.digest}"\nfreeze_encoder = true')
 
 
 @plan_app.command("show")

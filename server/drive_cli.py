@@ -46,6 +46,9 @@ def serve(
 def run(
     home: HOME,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of this run; without it HOME/runs/PLAN.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--start", metavar="MODEL", help="The model that a plan with [start] goes on from.")
+    ] = None,
     wait_s: Annotated[
         float, typer.Option("--wait-s", min=0.0, help="Pause when no round was finished for so long after a failure.")
     ] = 600.0,
@@ -59,11 +62,15 @@ def run(
     from server.network.home import load_home
     from server.network.locks import only_one
     from server.network.runs import FOLLOWED
+    from server.start import check_start, keep_start
     from server.terminal import Progress, result_table
 
     folder = load_home(home)
     with only_one(folder.state / FOLLOWED, f"{home}: a run goes on already; `consilium server status {home}`."):
         plan, target = prepare(folder, out)
+        check_start(plan, start, target)
+        if start is not None:
+            keep_start(plan, start, target)
         _say(f"The run's folder is {target}.")
         with Progress(Console(highlight=False)) as progress:
             drive = Drive(folder, plan, target, _say, progress, wait_s)

@@ -36,7 +36,7 @@ def _tables(plan: Plan) -> Tables:
     for section, content in plan.model_dump(mode="json").items():
         if isinstance(content, list):
             result |= {f"{section}.{table['name']}": table for table in content}
-        else:
+        elif content is not None:
             result[section] = content
     return result
 

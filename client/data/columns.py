@@ -36,7 +36,7 @@ def feature_need(feature: Feature) -> Need:
 def label_need(task: Task) -> Need:
     condition = task.positive_condition
     kind: Kind = "number" if task.kind == "regression" else "flag"
-    if task.kind == "multiclass" or (condition is not None and isinstance(condition.value, str)):
+    if task.classes is not None or (condition is not None and isinstance(condition.value, str)):
         kind = "text"
     return Need(task.label, kind, f"label ({task.name})", optional=True)
 

@@ -30,7 +30,7 @@ class FeatureReport:
 
 @dataclass(frozen=True)
 class TaskReport:
-    """One label. mean: prevalence of a binary task, mean of a regression. shares: class -> share, multiclass only."""
+    """One label. mean: prevalence of a binary task, mean of a regression. shares: class -> share, of several."""
 
     name: str
     label: str
@@ -141,7 +141,7 @@ def _task(task: Task, column: Cleaned, split: np.ndarray) -> TaskReport:
         recorded=column.recorded,
         labelled=int(known.sum()),
         labelled_by_set=_by_set(split[known]),
-        mean=float(values.mean()) if len(values) and task.kind != "multiclass" else None,
+        mean=float(values.mean()) if len(values) and task.classes is None else None,
         shares=shares,
         out_of_range=column.out_of_range,
         unknown_code=column.unknown_code,

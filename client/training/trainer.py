@@ -81,6 +81,7 @@ class Trainer:
         theta = anchor.clone().requires_grad_(True)
         weights = torch.from_numpy(task_weights(data.labelled)).to(device)
         step = optimizer_of(rules, rate)
+        frozen = self._task_of_parameter[1] if self.network.layout.plan.frozen else None
         rows = len(data.inputs)
         for _ in range(rules.local_epochs):
             order = torch.randperm(rows, generator=generator, device=device)
@@ -96,6 +97,8 @@ class Trainer:
                         gradient = gradient + rules.proximal_mu * (theta - anchor)
                     before = None if every[number] else theta.clone()
                     step(theta, gradient, self._decay)
+                    if frozen is not None:
+                        theta.copy_(torch.where(frozen, anchor, theta))
                     if before is not None:
                         theta.copy_(torch.where(movable[number], theta, before))
         return theta.detach().cpu().numpy()

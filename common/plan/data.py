@@ -8,7 +8,7 @@ from common.plan.base import Column, Fraction, Name, Section
 from common.plan.condition import Condition, parse_condition
 
 FeatureKind = Literal["numeric", "binary", "categorical"]
-TaskKind = Literal["binary", "multiclass", "regression"]
+TaskKind = Literal["binary", "multiclass", "ordinal", "regression"]
 Range = Annotated[tuple[float, float], Field(strict=False)]
 Codes = Annotated[tuple[float | str, ...], Field(strict=False)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
@@ -103,12 +103,15 @@ class Task(Section):
     """`[[tasks]]`: one thing to predict."""
 
     name: Name = Field(description="Name of the task in every table and file.")
-    kind: TaskKind = Field(default="binary", description="'binary', 'multiclass' or 'regression'.")
+    kind: TaskKind = Field(default="binary", description="'binary', 'multiclass', 'ordinal' or 'regression'.")
     label: Column = Field(description="Column with the label; an empty cell is a row without this label.")
     positive_when: str | None = Field(
         default=None, description="Binary tasks: when a value counts as positive, e.g. '>= 2'. Without it: 0 or 1."
     )
-    classes: Codes | None = Field(default=None, description="Multiclass tasks: the codes of the classes, in order.")
+    classes: Codes | None = Field(
+        default=None,
+        description="Multiclass and ordinal tasks: the codes of the classes, of ordinal ones from lowest to highest.",
+    )
     unit: str = Field(default="1", min_length=1, description="Regression tasks: unit of the label.")
     analyte: str | None = Field(default=None, description="Regression tasks: substance, as for features.")
     range: Range | None = Field(
@@ -119,7 +122,8 @@ class Task(Section):
     )
     oracle: Columns = Field(
         default=(),
-        description="Synthetic data only: the column with the true risk (multiclass: one per class), "
+        description="Synthetic data only: the column with the true risk (multiclass: one per class; "
+        "ordinal: one per class but the last, the risk to lie beyond it), "
         "to show the best result that any model could reach.",
     )
     description: str = Field(default="", description="One line in plain words for people who review the plan.")
@@ -134,8 +138,13 @@ class Task(Section):
 
     @property
     def outputs(self) -> int:
-        """Columns of the head: one per class for multiclass, else one."""
-        return len(self.classes) if self.classes is not None else 1
+        """Columns of the head: one per class for multiclass, one fewer for ordinal, else one."""
+        return 1 if self.classes is None else len(self.classes) - (self.kind == "ordinal")
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether each column of the head answers yes or no: binary and ordinal tasks."""
+        return self.kind in ("binary", "ordinal")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -143,8 +152,8 @@ class Task(Section):
         if self.positive_when is not None and self.kind != "binary":
             raise ValueError(f"{where}: 'positive_when' belongs to binary tasks, this one is {self.kind}")
         _ = self.positive_condition
-        if (self.classes is not None) != (self.kind == "multiclass"):
-            raise ValueError(f"{where}: 'classes' belongs to multiclass tasks, and they need it")
+        if (self.classes is not None) != (self.kind in ("multiclass", "ordinal")):
+            raise ValueError(f"{where}: 'classes' belongs to multiclass and ordinal tasks, and they need it")
         if self.classes is not None and (len(self.classes) < 3 or len(set(self.classes)) != len(self.classes)):
             raise ValueError(f"{where}: 'classes' must name at least three different codes")
         if (self.range is not None) != (self.kind == "regression"):

@@ -52,9 +52,17 @@ def _training(plan: Plan) -> Described:
         + (" with a linear path" if plan.model.linear_path else ""),
         f"{rules.rounds} rounds{_steps(plan)}, step size {rules.learning_rate:g} ({rules.schedule})."
         + (f" It ends sooner after {rules.patience} without a lower validation loss." if rules.patience else ""),
+        *_start(plan),
         f"The step is applied by {sums.strategy}. A round needs {sums.least_sites} sites; a task or feature that "
         f"fewer than {sums.least_holders} sites hold is left out.",
     ]
+
+
+def _start(plan: Plan) -> list[str]:
+    if plan.start is None:
+        return []
+    what = "only heads and linear path are trained" if plan.frozen else "the encoder is trained further"
+    return [f"It goes on from an earlier model, whose values have the SHA-256 {plan.start.vector}; {what}."]
 
 
 def _steps(plan: Plan) -> str:

@@ -11,6 +11,7 @@ from common.plan.base import Section
 from common.plan.data import DataRules, Feature, SplitRules, Task
 from common.plan.privacy import Privacy
 from common.plan.rules import ROBUST_STRATEGIES, Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
+from common.plan.start import Start
 
 
 class Plan(Section):
@@ -27,11 +28,14 @@ class Plan(Section):
     privacy: Privacy = Privacy()
     evaluation: Evaluation = Evaluation()
     seeds: Seeds = Seeds()
+    start: Start | None = None
 
     @cached_property
     def canonical(self) -> bytes:
         """UTF-8 JSON with sorted keys and no spaces: what the hash covers and what a site approves."""
         content = self.model_dump(mode="json")
+        if self.start is None:
+            del content["start"]  # a plan that begins anew is the plan that it was before there was this section
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @cached_property
@@ -89,8 +93,15 @@ class Plan(Section):
                 f"(2 f + 3), this plan says {sites}"
             )
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder stays as it was."""
+        return self.start is not None and self.start.freeze_encoder
+
     def _check_privacy(self) -> None:
         rules, sums = self.privacy, self.aggregation
+        if self.frozen and rules.unit != "none":
+            raise ValueError("start.freeze_encoder = true contradicts privacy.unit: noise would move the encoder")
         if rules.noise_in_sum and not sums.secure:
             raise ValueError(
                 "privacy.noise = 'shared' needs aggregation.secure = true: in the open, a share is too little noise"

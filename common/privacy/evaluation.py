@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from common.entries import Entries
 from common.histogram import histogram
+from common.ordinal import level
 from common.plan import Plan, Task
 from common.privacy.bins import MOST_ROWS, bins_for, noise_of_sum, on_grid, rows_of_patient
 from common.privacy.mechanism import of_statistics
@@ -104,14 +105,14 @@ class PrivateEvaluation:
             error = np.clip(np.abs(found - truth) / (_LARGEST_ERROR * (high - low)), 0.0, 1.0)
             centred = np.stack([np.full(len(error), 0.5), error - 0.5, error**2 - 0.5])
             return np.asarray(on_grid(centred, 0.5).sum(axis=1))
-        truth = (label == 1.0)[:, None] if task.kind == "binary" else label[:, None] == np.arange(task.outputs)
-        squared = ((sigmoid(np.nan_to_num(scores)) - truth) ** 2).sum(axis=1) / (1 if task.kind == "binary" else 2)
-        right = (scores[:, 0] > 0) == truth[:, 0] if task.kind == "binary" else scores.argmax(axis=1) == label
+        outcome = _outcome(task, label)
+        squared = ((sigmoid(np.nan_to_num(scores)) - outcome) ** 2).sum(axis=1) / _largest_brier(task)
+        right = (level(scores) if task.two_sided else scores.argmax(axis=1)) == label
         centred = np.stack([np.full(len(label), 0.5), squared - 0.5, right - 0.5])
         counts = [
             histogram(scores[rows, column], edges[column])
             for column in range(task.outputs)
-            for rows in (truth[:, column], ~truth[:, column])
+            for rows in (outcome[:, column], ~outcome[:, column])
         ]
         return np.concatenate([on_grid(centred, 0.5).sum(axis=1), *counts])
 
@@ -145,7 +146,11 @@ class PrivateEvaluation:
                 result[task.name] = metrics_under_noise(NoisyValues(_LARGEST_ERROR * (high - low)), part, noise)
                 continue
             reader = NoisyScores(
-                self.first_edges()[columns].astype(np.float64), task.kind == "binary", noise, self._groups(sites)
+                self.first_edges()[columns].astype(np.float64),
+                task.kind == "binary",
+                noise,
+                self._groups(sites),
+                largest_brier=_largest_brier(task),
             )
             result[task.name] = metrics_under_noise(reader, part, noise)
         return result
@@ -159,3 +164,16 @@ class PrivateEvaluation:
         rows = self.plan.privacy.expected_patients * split.test / split.train
         fits = int((rows / (4.0 * self.noise(sites))) ** 2 / (2 * self.bins))
         return min(self.plan.evaluation.calibration_groups, self.bins // 4, fits)
+
+
+def _outcome(task: Task, label: Float32) -> NDArray[np.bool_]:
+    """(n, outputs) which output's outcome came true."""
+    if task.kind == "binary":
+        return np.asarray((label == 1.0)[:, None])
+    places = np.arange(task.outputs)
+    return np.asarray(label[:, None] > places if task.kind == "ordinal" else label[:, None] == places)
+
+
+def _largest_brier(task: Task) -> float:
+    """The largest squared error of a row, summed over outputs: probabilities of classes add up to 1, of cuts not."""
+    return 2.0 if task.kind == "multiclass" else float(task.outputs)

@@ -81,12 +81,14 @@ class NoisyScores:
     """Reads [rows / 2, squared error - 1/2, right - 1/2, then positives and negatives per output column].
 
     edges: (columns, bins - 1) of the scores. noise: standard deviation per entry. groups: of the calibration.
+    largest_brier: what a squared error of 1 stands for.
     """
 
     edges: Float64
     binary: bool
     noise: float
     groups: int
+    largest_brier: float = 1.0
 
     def _counts(self, part: Float64) -> Float64:
         """(columns, 2, bins) positives and negatives."""
@@ -136,7 +138,7 @@ class NoisyScores:
         if self.binary:
             result["positives"] = round(float(tallies[0].positives.sum()))
         squared, right = np.clip(part[1:3] / rows + 0.5, 0.0, 1.0)
-        result |= {"brier": float(squared) * (1.0 if self.binary else 2.0), "accuracy": float(right)}
+        result |= {"brier": float(squared) * self.largest_brier, "accuracy": float(right)}
         areas = self._areas(part)
         if areas:
             result["auroc"] = sum(areas) / len(areas)

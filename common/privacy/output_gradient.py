@@ -8,14 +8,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.model.layout import Layout
+from common.ordinal import answers
 
 
 @dataclass(frozen=True)
 class OutputGradient:
     """d/dlogits of sum over rows of weight x sum over tasks of the task's loss, as `MultiTaskLoss` defines them.
 
-    It is weight x (sigmoid - label) of a binary task, weight x (softmax - one-hot) of a multiclass one, and weight x
-    (difference, clipped to plus or minus 1) of a regression, whose labels are standardised.
+    It is weight x (sigmoid - answer) in each column of a binary or ordinal task, weight x (softmax - one-hot) of a
+    multiclass one, and weight x (difference, clipped to plus or minus 1) of a regression with standardised labels.
     label_mean, label_std: (T,).
     """
 
@@ -30,9 +31,10 @@ class OutputGradient:
         stop = 0
         for task in self.layout.plan.tasks:
             first, stop = stop, stop + task.outputs
-            if parts and parts[-1][0] == task.kind != "multiclass":
+            kind = "binary" if task.two_sided else task.kind
+            if parts and parts[-1][0] == kind != "multiclass":
                 first = parts.pop()[1].start
-            parts.append((task.kind, slice(first, stop)))
+            parts.append((kind, slice(first, stop)))
         return parts
 
     def targets(self, labels: Tensor, weights: Tensor) -> Tensor:
@@ -47,12 +49,16 @@ class OutputGradient:
             column = known[:, index]
             if task.kind == "multiclass":
                 aims.append(functional.one_hot(column.long(), task.outputs).to(labels.dtype))
+            elif task.kind == "ordinal":
+                aims.append(answers(labels[:, index], task.outputs))
             elif task.kind == "regression":
                 aims.append(((column - self.label_mean[index]) / self.label_std[index])[:, None])
             else:
                 aims.append(column[:, None])
         task_of_output = torch.from_numpy(self.layout.task_of_output).to(labels.device)
-        return torch.cat([*aims, weight[:, task_of_output]], dim=1)
+        aim = torch.cat(aims, dim=1)
+        own = torch.where(aim.isnan(), 0.0, weight[:, task_of_output])
+        return torch.cat([aim.nan_to_num(0.0), own], dim=1)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(n, outputs). logits: (n, outputs), which is overwritten. targets: (n, 2 outputs) as `targets` makes them."""

@@ -88,9 +88,9 @@ def svm(plan: Plan, task: Task, features: Float32, labels: Float32, seed: int) -
 
 def constant(task: Task, labels: Float32) -> Fitted:
     """What can be said without inputs: the classes' shares among `labels`, one row added to each. AUROC is 0.5."""
-    classes = 2 if task.kind == "binary" else task.outputs
+    classes = 2 if task.classes is None else len(task.classes)
     share = (np.bincount(labels.astype(np.int64), minlength=classes) + 1.0) / (len(labels) + classes)
-    odds = _odds_of(share[None, 1:] if task.kind == "binary" else share[None])
+    odds = _odds_of(share[None, 1:]) if task.kind == "binary" else _of_classes(share[None], task)
     return Fitted(lambda rows: np.repeat(odds, len(rows), axis=0), odds.size)
 
 
@@ -117,9 +117,9 @@ def _regression(model: Any, inputs: Any, task: Task, features: Float32, labels: 
 def _log_odds(model: Any, inputs: NDArray[np.floating], task: Task) -> Float32:
     if task.kind == "binary":
         return np.asarray(model.decision_function(inputs)[:, None], dtype=np.float32)
-    probability = np.zeros((len(inputs), task.outputs))
+    probability = np.zeros((len(inputs), len(task.classes or ())))
     probability[:, model.classes_.astype(np.int64)] = model.predict_proba(inputs)
-    return _odds_of(probability)
+    return _of_classes(probability, task)
 
 
 def _decision(model: Any, inputs: Float64, task: Task) -> Float32:
@@ -127,9 +127,19 @@ def _decision(model: Any, inputs: Float64, task: Task) -> Float32:
     if task.kind == "binary":
         return np.asarray(decision[:, None], dtype=np.float32)
     columns = np.stack([-decision, decision], axis=1) if decision.ndim == 1 else decision
-    result = np.full((len(inputs), task.outputs), _NEVER, dtype=np.float32)
+    result = np.full((len(inputs), len(task.classes or ())), _NEVER, dtype=np.float32)
     result[:, model.classes_.astype(np.int64)] = columns
-    return result
+    if task.kind == "multiclass":
+        return result
+    cuts = range(1, result.shape[1])  # the best class beyond a cut against the best one before it
+    return np.stack([result[:, cut:].max(axis=1) - result[:, :cut].max(axis=1) for cut in cuts], axis=1)
+
+
+def _of_classes(probability: Float64, task: Task) -> Float32:
+    """Scores from the probabilities of classes, (n, classes): an ordinal task's are to lie beyond each but the last."""
+    if task.kind == "ordinal":
+        return _odds_of(probability[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:])
+    return _odds_of(probability)
 
 
 def _odds_of(probability: Float64) -> Float32:

@@ -35,4 +35,6 @@ def multi_label(plan: Plan) -> Plan:
 
 
 def _changed(plan: Plan, **sections: Any) -> Plan:
-    return plan_from_dict(json.loads(plan.canonical) | sections, source=plan.federation.name)
+    content = json.loads(plan.canonical)
+    content.pop("start", None)  # baselines begin anew
+    return plan_from_dict(content | sections, source=plan.federation.name)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from common.intervals import LEVEL, RESAMPLES, summarise
 from experiments.compare.gather import Result, Runs
-from experiments.compare.intervals import LEVEL, RESAMPLES, summarise
 
 Series = dict[int, float]  # split seed -> value
 

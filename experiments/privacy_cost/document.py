@@ -3,7 +3,7 @@
 from statistics import mean, stdev
 from typing import Any
 
-from experiments.compare.intervals import summarise
+from common.intervals import summarise
 from experiments.privacy_cost.study import NONE
 from experiments.privacy_cost.work import Chosen, Values, grid
 

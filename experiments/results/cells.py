@@ -2,8 +2,8 @@
 
 from statistics import mean, stdev
 
+from common.intervals import summarise
 from experiments.compare.gather import Result, Runs
-from experiments.compare.intervals import summarise
 from experiments.results.study import FEDERATION
 
 SHORT = {

@@ -6,7 +6,14 @@ from typing import Any
 
 from server.dashboard.wording import amount, fraction, number
 
-NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "accuracy": "Accuracy", "mae": "MAE"}
+NAMES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "accuracy": "Accuracy",
+    "kappa": "Kappa",
+    "mae": "MAE",
+}
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ def train_round(run: Run, state: RunState, step: ServerStep) -> RunState:
     update, tallies, norms = np.split(total.total, [asked.narrow, size - len(NORMS)])
     weight = _total_weight(run, total, taking_part)
     moved = weight > 0
+    if plan.frozen:
+        moved &= run.layout.output_of >= 0
     taken = _pooled(run, state, update, moved) if plan.privacy.pooled_steps else _divided(update, weight)
     each = _own_steps(run, total.each, taking_part) if step.robust else None
     parameters = step.apply(number, state.arrays["parameters"], taken, moved, each)

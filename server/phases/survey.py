@@ -17,6 +17,7 @@ from common.survey import Survey
 from server.exchange import Question
 from server.journal import RunState
 from server.phases.context import Run
+from server.start import read_start
 
 LeftOut = dict[str, dict[str, str]]
 
@@ -47,9 +48,10 @@ def survey(run: Run) -> RunState:
     if found.normaliser.rows < 1:
         raise RunError("the sites have no training rows; look at 'split' and 'data.keep_rows' in the plan.")
     run.journal.event("survey", rows=int(found.normaliser.rows), sites=list(found.sites))
+    begin, normaliser = read_start(plan, run.journal.folder), found.normaliser
     arrays = {
-        "parameters": initial_parameters(run.layout, seed=plan.seeds.training),
-        "normaliser": found.normaliser.to_vector(),
+        "parameters": initial_parameters(run.layout, seed=plan.seeds.training) if begin is None else begin.parameters,
+        "normaliser": (normaliser if begin is None else begin.scaled(normaliser)).to_vector(),
         "edges": found.edges,
     }
     facts = {"history": [], "left_out": left_out} | found.facts

@@ -55,6 +55,8 @@ def test_simulate_writes_result_report_and_model(federation, write_sites, tmp_pa
     result = json.loads((out / "result.json").read_text())
     assert result["seed"] == 3 and result["seeds"] == {"split": 3, "training": 3} and result["secure"] is False
     assert result["plan_hash"] == read_plan(out / "plan.json").hash
+    learnt = f"99 % of the final mean AUROC (validation rows): after {result['rounds_to_99_percent']} of 3 rounds."
+    assert learnt in " ".join(done.stdout.split()) and learnt in (out / "report.html").read_text()
     for name, keys in {
         "death": {"auroc", "auprc", "n"},
         "stay": {"mae", "n"},
@@ -90,6 +92,34 @@ def test_predict_reproduces_the_auroc_of_the_result(federation, write_sites, tmp
         assert result["tasks"]["stay"]["per_site"][site]["mae"] == pytest.approx(error, rel=1e-4)
         accuracy = (predicted["triage"] == truth["level"])[test].mean()
         assert result["tasks"]["triage"]["per_site"][site]["accuracy"] == pytest.approx(accuracy)
+
+
+def test_ordered_classes_from_the_plan_to_predictions(federation, write_sites, tmp_path: Path) -> None:
+    """In secure sums: the result's figures are those of the predictions of each site's test rows."""
+    ordered = {"name": "triage", "kind": "ordinal", "label": "level", "classes": [1, 2, 3]}
+    tasks = [ordered, *small_content()["tasks"][:2]]
+    out, sites = tmp_path / "out", write_sites()
+    done = consilium("simulate", federation(tasks=tasks, aggregation={"secure": True}), "--sites", sites, "--out", out)
+    assert done.returncode == 0, done.stderr
+    result, plan = json.loads((out / "result.json").read_text()), read_plan(out / "plan.json")
+    task, errors = result["tasks"]["triage"], []
+    for site in ("north", "south", "west"):
+        predictions = tmp_path / f"{site}.csv"
+        model = out / "model.safetensors"
+        done = consilium("predict", model, sites / f"{site}.csv", "--out", predictions, "--probabilities")
+        assert done.returncode == 0, done.stderr
+        predicted, truth = pd.read_csv(predictions), pd.read_csv(sites / f"{site}.csv")
+        each = predicted[[f"triage.{code}" for code in (1, 2, 3)]].to_numpy()
+        assert (each >= 0).all() and each.sum(axis=1) == pytest.approx(np.ones(len(each)))
+        assert list(predicted["triage"]) == list(1 + (each[:, ::-1].cumsum(axis=1)[:, 1::-1] > 0.5).sum(axis=1))
+        table = load_table(load_site(sites / f"{site}.csv"), plan)
+        test = truth["patient"].isin(table.patients[table.split == TEST])
+        error = (predicted["triage"] - truth["level"])[test].abs()
+        assert task["per_site"][site]["mae"] == pytest.approx(error.mean())
+        errors += error.tolist()
+    assert task["pooled"]["mae"] == pytest.approx(np.mean(errors), abs=1e-5)
+    assert {"kappa", "accuracy", "auroc", "brier"} <= set(task["pooled"])
+    assert "ordered classes" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from common.errors import ConsiliumError, RunError
+from common.intervals import summarise
 from experiments.cli import app
 from experiments.compare import comparison, gather, page
-from experiments.compare.intervals import summarise
 
 SEEDS = range(6)
 SITES = ("north", "south")

@@ -12,6 +12,7 @@ from client.config import find_sites
 from common.plan import plan_from_dict
 from experiments.simulate import simulate
 from server.dashboard.report import page
+from server.dashboard.rounds import rounds_line
 from server.result import rounds_to_99_percent
 from server.terminal import result_table
 from tests.conftest import small_content, small_table
@@ -120,6 +121,8 @@ def test_no_chart_is_empty(results, mode: str, deployed: bool) -> None:
 def test_no_round_count_is_told_where_the_rounds_had_no_scores(results, mode: str) -> None:
     assert "rounds_to_99_percent" not in results[mode]
     assert "of the final AUROC after" not in _seen(results[mode])
+    told = "Rounds to 99 % of the final AUROC: not known, for under noise the rounds have no scores."
+    assert told == rounds_line(results[mode]) and told in _seen(results[mode])
 
 
 def test_a_round_count_needs_scores_of_two_rounds() -> None:
@@ -135,7 +138,7 @@ def test_the_terminal_has_the_same_words_below_its_table(results, mode: str) -> 
     console.print(result_table(results[mode], encoding="ascii"))
     shown = console.file.getvalue()
     words = " ".join(shown.split())
-    assert LINES[mode] in words and NO_CURVE[mode] in words
+    assert LINES[mode] in words and NO_CURVE[mode] in words and rounds_line(results[mode]) in words
     task = results[mode]["tasks"]["death"]
     score = f"{task['pooled']['auroc']:.3f}"
     assert (f"{score} +- {task['noise']['auroc']:.3f}" if "noise" in task else score) in words

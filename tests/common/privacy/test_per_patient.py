@@ -20,6 +20,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "binary": {},
     "regression": {"kind": "regression", "range": [0, 60]},
     "multiclass": {"kind": "multiclass", "classes": [1, 2, 3]},
+    "ordinal": {"kind": "ordinal", "classes": [1, 2, 3]},
 }
 EXCLUSIONS: list[list[str]] = [[], ["f0"], ["f0", "f1"], ["f1", "f2"]]  # overlapping groups
 
@@ -50,7 +51,7 @@ class _Problem:
         tasks = layout.plan.tasks
         labels = np.empty((rows, len(tasks)))
         for i, task in enumerate(tasks):
-            high = {"binary": 2, "multiclass": 3, "regression": 60}[task.kind]
+            high = {"binary": 2, "multiclass": 3, "ordinal": 3, "regression": 60}[task.kind]
             labels[:, i] = random.integers(0, high, rows)
         labels[random.random(labels.shape) < missing] = np.nan
         self.labels = torch.from_numpy(labels).to(kind)
@@ -141,7 +142,9 @@ def test_equals_every_patients_own_gradient(
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("stays", [1, 2])
 def test_in_single_precision(groups: int, stays: int) -> None:
-    network = _network([40, 20], linear=True, groups=groups, kinds=["binary", "regression", "multiclass", "binary"])
+    network = _network(
+        [40, 20], linear=True, groups=groups, kinds=["binary", "regression", "multiclass", "ordinal", "binary"]
+    )
     problem = _Problem(network, [stays] * 64, missing=0.2, seed=groups, kind=torch.float32)
     gradients = problem.theirs()
     norms = gradients.norm(dim=1)
@@ -186,12 +189,14 @@ def test_without_patients_the_sum_is_zero() -> None:
 @pytest.mark.parametrize("groups", [1, 3])
 def test_dropout_is_that_of_the_network(groups: int) -> None:
     """With the same masks, the unclipped sum is what autograd gives through `Network.logits`."""
-    network = _network([7, 5], linear=True, groups=groups, kinds=["binary", "multiclass", "binary"], dropout=0.4)
+    network = _network(
+        [7, 5], linear=True, groups=groups, kinds=["binary", "multiclass", "ordinal", "binary"], dropout=0.4
+    )
     problem = _Problem(network, [1] * 6, missing=0.1, seed=1, kind=torch.float32)
     loss = MultiTaskLoss(network.layout, problem.mean, problem.std)
     theta = problem.theta.requires_grad_(True)
     logits = network.logits(theta, problem.inputs, dropout=torch.Generator().manual_seed(3))
-    (expected,) = torch.autograd.grad(6 * loss(logits, loss.targets(problem.labels, torch.ones(3))), theta)
+    (expected,) = torch.autograd.grad(6 * loss(logits, loss.targets(problem.labels, torch.ones(4))), theta)
     source = torch.Generator().manual_seed(3)
 
     def masks(passes: int, width: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How far a mean over seeds can be trusted: the percentile bootstrap (Efron and Tibshirani 1993, ch. 13)."""
+"""How far a mean over seeds or draws can be trusted: the percentile bootstrap (Efron and Tibshirani 1993, ch. 13)."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,8 +14,8 @@ LEVEL = 0.95
 def summarise(differences: Sequence[float]) -> dict[str, Any]:
     """mean and n; with two or more values also sd, and the bounds `low` and `high` of the mean at LEVEL.
 
-    differences: one per seed. The same resamples are drawn at every call, so that equal differences have equal bounds.
-    With few seeds the bounds are too narrow: at five, by about a tenth for want of n - 1 alone.
+    differences: one per seed or draw. The same resamples are drawn at every call, so that equal differences have equal
+    bounds. With few seeds the bounds are too narrow: at five, by about a tenth for want of n - 1 alone.
     """
     values = np.asarray(differences, dtype=np.float64)
     result: dict[str, Any] = {"mean": float(values.mean()), "n": len(values)}
@@ -30,5 +30,5 @@ def summarise(differences: Sequence[float]) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _draws(n: int) -> NDArray[np.int64]:
-    """(RESAMPLES, n) indices of seeds, drawn with replacement."""
+    """(RESAMPLES, n) indices of values, drawn with replacement."""
     return np.random.default_rng(20_240_229).integers(0, n, size=(RESAMPLES, n))

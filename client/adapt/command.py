@@ -1,0 +1,89 @@
+"""From files to files: what `consilium adapt` reads, refuses and writes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from client.adapt.adapt import Trained, adapt
+from client.adapt.compare import Tell
+from client.adapt.report import adapt_page
+from client.adapt.task import read_task
+from client.at_rest.files import is_sealed
+from client.at_rest.key import vaulted
+from client.config import load_site
+from client.predict import model_bytes
+from common.errors import ConsiliumError, DataError
+from common.files import exists, read_bytes, write_atomic
+
+SEALED = ".safetensors.enc"
+_FEWEST = 4
+
+
+def adapt_files(
+    model: Path,
+    site: Path,
+    plan: Path,
+    out: Path,
+    *,
+    task: str | None,
+    unfreeze: bool,
+    sizes: str,
+    draws: int,
+    seed: int,
+    tell: Tell,
+) -> dict[str, Any]:
+    """Write the model with the new task to `out`, its report beside it; returns the report.
+
+    A model that was encrypted stays so: `out` then lies in the same site's folder. Raises ConsiliumError.
+    """
+    torch.set_num_threads(1)  # for networks of this size; it also fixes the order of sums
+    counts = _counts(sizes)
+    entry = read_task(plan, task)
+    config = load_site(site)
+    sealed = is_sealed(read_bytes(model))
+    pages = (out.with_suffix(".json"), out.with_suffix(".html"))
+    taken = [model, plan, config.source, *config.files, *config.labels]
+    for target in (out, *pages):
+        if any(target.resolve() == source.resolve() for source in taken):
+            raise DataError(f"{target}: this is a file that the adapted model is made from; choose another --out.")
+    _check_place(model, out, sealed=sealed)
+    trained = Trained.of(model_bytes(model), model)
+    outcome = adapt(
+        trained,
+        config,
+        entry,
+        source=str(plan),
+        unfreeze=unfreeze,
+        sizes=counts,
+        draws=draws,
+        seed=seed,
+        tell=tell,
+    )
+    data = outcome.model.to_bytes()
+    if sealed:
+        vaulted(load_site(model.parent)).write(out, data)
+    else:
+        write_atomic(out, data, private=True)
+    for target, text in zip(pages, (json.dumps(outcome.report, indent=1), adapt_page(outcome.report)), strict=True):
+        write_atomic(target, text.encode(), private=True)
+    return outcome.report
+
+
+def _check_place(model: Path, out: Path, *, sealed: bool) -> None:
+    if sealed and (out.resolve().parent != model.resolve().parent or not out.name.endswith(SEALED)):
+        raise ConsiliumError(
+            f"{out}: the model is encrypted, and what is made from it stays so: --out has to be a new name in "
+            f"{model.parent} that ends in {SEALED}."
+        )
+    if not sealed and (out.suffix != ".safetensors" or (exists(out) and is_sealed(read_bytes(out)))):
+        raise ConsiliumError(f"{out}: --out names the model to write, a file that ends in .safetensors.")
+
+
+def _counts(text: str) -> list[int]:
+    """Numbers between commas, ascending. Raises ConsiliumError."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdigit() and len(part) <= 9 and int(part) >= _FEWEST for part in parts):
+        raise ConsiliumError(f"--labels {text}: expected whole numbers of at least {_FEWEST} such as 10,50,200.")
+    return sorted({int(part) for part in parts})
