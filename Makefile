@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench results defaults privacy privacy-choice studies torture install clean
+.PHONY: demo test lint bench results defaults privacy privacy-choice wrong-site studies torture install clean
 
 DATA ?= ../shared/data
 
@@ -51,7 +51,10 @@ privacy: $(READY)
 privacy-choice: $(READY)
 	$(BIN)/python -m experiments.privacy_cost $(DATA) --choose
 
-studies: results defaults privacy-choice
+wrong-site: $(READY)
+	$(BIN)/python -m experiments.wrong_site $(DATA)
+
+studies: results defaults privacy-choice wrong-site
 
 torture: COMMIT = $(shell git rev-parse --short HEAD)
 torture: $(READY)

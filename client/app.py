@@ -50,6 +50,11 @@ def survey(message: Message, context: Context) -> Message:
     return answer(message, context, work.survey)
 
 
+@app.query("compare")
+def compare(message: Message, context: Context) -> Message:
+    return answer(message, context, work.compare)
+
+
 @app.train()
 def train(message: Message, context: Context) -> Message:
     return answer(message, context, work.train)

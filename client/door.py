@@ -23,7 +23,7 @@ from client.ledger.daily import MOST_A_DAY, Daily
 from client.ledger.receipts import Entry, Receipt
 from client.own_log import story
 from client.refusals import CODES
-from client.release import Acknowledgement, Answer, Declaration, Nothing, Release, Statistics, Update
+from client.release import Acknowledgement, Answer, Declaration, Nothing, Opinion, Release, Statistics, Update
 from client.request import Request
 from client.secure.answers import Round
 from client.session import LOGGER, Session
@@ -163,6 +163,9 @@ def _seal(session: Session, release: Release, begun: Round | None, entry: Entry 
             return replace(_bytes("answer", data), kind=kind)
         case Acknowledgement(kind=kind):
             return _Sealed(kind, RecordDict({"received": ConfigRecord({"ok": True})}), b"")
+        case Opinion(code=code, kind=kind):
+            body = RecordDict({"opinion": ConfigRecord({"code": code})})
+            return _Sealed(kind, body, code.encode(), entry=_spend(session, entry, begun))
         case Declaration():
             return replace(_declared(release), entry=_spend(session, entry, begun))
         case Nothing():

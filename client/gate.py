@@ -107,6 +107,9 @@ def _cost(session: Session, kind: str) -> Spent | None:
             return mechanism.levels_event(plan)
         case "query.survey":
             return mechanism.survey_event(plan, session.mechanism)
+        case "query.compare":
+            tells = session.policy.limits.tell_unlike and not plan.privacy.per_patient
+            return mechanism.survey_event(plan, session.mechanism) if tells else None
         case "train":
             return mechanism.round_event(plan, session.mechanism)
         case "evaluate":

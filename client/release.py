@@ -1,6 +1,7 @@
 """Releases: everything that may ever leave a hospital is one of these values, and passes the door."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,14 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """Whether this site's data look unlike the others': one of three codes, and nothing of what it found."""
+
+    code: Literal["alike", "data_unlike_others", "not_told"]
+    kind = "opinion"
+
+
+@dataclass(frozen=True)
 class Answer:
     """An answer of secure aggregation that holds no site's values: a card, a signature, shares of masks."""
 
@@ -62,4 +71,4 @@ class Acknowledgement:
     kind = "acknowledgement"
 
 
-Release = Declaration | Update | Statistics | Nothing | Answer | Acknowledgement
+Release = Declaration | Update | Statistics | Opinion | Nothing | Answer | Acknowledgement

@@ -15,9 +15,9 @@ from common.wire import decode_vector
 _HEADER = {"plan_hash": str, "round": int, "stage": int}
 PROTOCOL = frozenset({"query.cards", "query.crosscheck", "query.unmask", "query.close"})
 """Kinds of message that hold nothing but a message of secure aggregation, whose own rules say what may be repeated."""
-KINDS = PROTOCOL | {"query.declare", "query.survey", "train", "evaluate", "query.finish"}
+KINDS = PROTOCOL | {"query.declare", "query.survey", "query.compare", "train", "evaluate", "query.finish"}
 """All that this version answers, spelled exactly so: Flower itself also takes `train.default` for `train`."""
-_LARGEST_ROUND, _LARGEST_STAGE = 10**6, 2
+_LARGEST_ROUND, _LARGEST_STAGE = 10**6, 3
 
 
 @dataclass(frozen=True)

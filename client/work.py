@@ -5,13 +5,15 @@ import json
 import numpy as np
 import torch
 
+from client import comparison
 from client.at_rest.files import MODEL
-from client.release import Acknowledgement, Answer, Declaration, Release, Statistics, Update
+from client.release import Acknowledgement, Answer, Declaration, Opinion, Release, Statistics, Update
 from client.request import Request
 from client.session import Session
 from client.site_rows import TEST, TRAIN, VALIDATION
 from client.training import private_work
 from client.training.trainer import Trainer, batch_generator
+from common.associations import STAGE
 from common.broadcast import Broadcast
 from common.errors import Refusal
 from common.evaluation import Evaluation
@@ -65,14 +67,21 @@ def close(session: Session, request: Request) -> Release:
 
 def survey(session: Session, request: Request) -> Release:
     """Feature moments and histograms of the training rows, between the edges received."""
-    layout = survey_of(session.plan)
     session.require_patients()
+    if request.stage == STAGE:
+        return Statistics(comparison.own_part(session, request.vector), "survey")
+    layout = survey_of(session.plan)
     shape = layout.first_edges().shape
     if request.vector.size != shape[0] * shape[1]:
         raise Refusal("malformed_request", f"{request.vector.size} survey edges instead of {shape[0] * shape[1]}.")
     edges = request.vector.reshape(shape)
     rows = session.rows(TRAIN)
     return Statistics(layout.of(session.table.features[rows], session.table.labels[rows], edges), "survey")
+
+
+def compare(session: Session, request: Request) -> Opinion:
+    """Hold the training rows against the other sites' sums; what is unlike is written down here."""
+    return comparison.compare(session, request.vector)
 
 
 def train(session: Session, request: Request) -> Release:

@@ -14,6 +14,7 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from common.associations import STAGE, Associations
 from common.entries import Entries, block_index
 from common.layouts import evaluation_of, survey_of
 from common.model.code import Normaliser
@@ -23,14 +24,16 @@ from common.privacy.evaluation import PrivateEvaluation
 from common.privacy.survey import PrivateSurvey
 
 Kind = Literal["train", "evaluate", "query.survey"]
-STAGES: dict[str, tuple[int, ...]] = {"train": (0,), "evaluate": (0, 1, 2), "query.survey": (1, 2)}
+STAGES: dict[str, tuple[int, ...]] = {"train": (0,), "evaluate": (0, 1, 2), "query.survey": (1, 2, STAGE)}
 _STAGES_PER_PATIENT: dict[str, tuple[int, ...]] = {"train": (0,), "evaluate": (2,), "query.survey": (1,)}
 NORMS = ("norm before clipping", "norm after clipping", "clipped", "one")
 
 
 def stages(plan: Plan) -> dict[str, tuple[int, ...]]:
     """Kind of question -> its stages. Where every release costs a patient something, each thing is asked once."""
-    return _STAGES_PER_PATIENT if plan.privacy.per_patient else STAGES
+    if plan.privacy.per_patient:
+        return _STAGES_PER_PATIENT
+    return STAGES if plan.survey.compares else STAGES | {"query.survey": (1, 2)}
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,23 @@ class Contribution:
     def entries(self) -> tuple[Entries, ...]:
         """What the wide entries hold, in order."""
         if self.kind == "query.survey":
-            return survey_of(self.plan).entries
+            return survey_of(self.plan).entries if self._associations is None else self._associations.entries
         norms = tuple(Entries(meaning, "shared") for meaning in NORMS)
         if self.kind == "train" and self.plan.privacy.unit != "none":
             return norms
         judged = evaluation_of(self.plan, final=self.stage > 0).entries
         return (*judged, *norms) if self.kind == "train" else judged
+
+    @cached_property
+    def _associations(self) -> Associations | None:
+        return Associations(self.plan) if (self.kind, self.stage) == ("query.survey", STAGE) else None
+
+    @cached_property
+    def _paired(self) -> tuple[slice, NDArray[np.int64]]:
+        """Where the entries lie that need a pair of blocks, and the code of each one's pair."""
+        if self.kind == "train":
+            return self.layout.paired
+        return self._associations.paired if self._associations else (slice(0, 0), np.zeros(0, dtype=np.int64))
 
     @cached_property
     def sensitivity(self) -> float:
@@ -95,7 +109,7 @@ class Contribution:
     @cached_property
     def pairs(self) -> tuple[int, ...]:
         """Codes of the pairs of blocks (`Layout.paired`) that entries of this vector need."""
-        return tuple(np.unique(self.layout.paired[1]).tolist()) if self.kind == "train" else ()
+        return tuple(np.unique(self._paired[1]).tolist())
 
     @cached_property
     def companions(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -125,10 +139,10 @@ class Contribution:
         part = np.zeros(len(self.layout.block_names), dtype=bool)
         part[list(blocks)] = True
         result = np.concatenate([part[blocks_of] for blocks_of in self._blocks])
-        if self.kind == "train":
+        where, codes = self._paired
+        if len(codes):
             known = np.zeros(len(part) ** 2, dtype=bool)
             known[list(pairs)] = True
-            where, codes = self.layout.paired
             result[where] &= known[codes]
         return result
 

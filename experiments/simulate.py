@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from client.app import app
+from client.comparison import UNLIKE
 from client.config import SiteConfig, load_site, virtual_site, write_site_toml
 from client.data.table import SiteTable, load_table
 from client.ledger.file import LEDGER
@@ -140,6 +141,7 @@ def read_site_files(sites: dict[str, Path]) -> dict[str, Any]:
                 "rows": report["rows"],
                 "patients": report["patients"],
                 **report["rows_by_set"],
+                "unlike": _unlike(folder),
                 "missing": {feature["name"]: feature["missing"] for feature in report["features"]},
             },
             "norms": [
@@ -148,3 +150,9 @@ def read_site_files(sites: dict[str, Path]) -> dict[str, Any]:
             ],
         }
     return result
+
+
+def _unlike(folder: Path) -> list[str]:
+    """What a site found unlike the others, in its own words."""
+    path = folder / UNLIKE
+    return [finding["words"] for finding in json.loads(path.read_text())["findings"]] if path.exists() else []

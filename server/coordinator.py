@@ -50,7 +50,7 @@ class Coordinator:
         cohort, sums = self._enrol(enrolment, state)
         run = Run(self.plan, cohort, sums, self.journal)
         if state is None:
-            state = survey(run)
+            state = survey(run, self.grid)
             self.journal.commit(state)
         else:
             self.journal.event("resumed", round=state.round)

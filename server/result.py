@@ -57,6 +57,8 @@ def assemble(
         "history": facts["history"],
         "tasks": {},
     }
+    if "unlike" in facts:
+        result["unlike"] = facts["unlike"]
     if "survey_noise" in facts:
         result["survey_noise"] = facts["survey_noise"]
     if secure and protocol is not None:

@@ -92,6 +92,7 @@ class Progress:
             "warning": self._warning,
             "left_out": self._left_out,
             "survey": self._survey,
+            "site_unlike": self._site_unlike,
             "round": self._round,
             "site_failed": self._site_failed,
             "stopped_early": self._stopped_early,
@@ -133,6 +134,10 @@ class Progress:
     def _survey(self, event: Mapping[str, Any]) -> None:
         rows = number(event.get("rows"))
         self._line("survey" if rows is None else f"survey: {_many(int(rows), 'row')}")
+
+    def _site_unlike(self, event: Mapping[str, Any]) -> None:
+        said = f"says that its data are unlike the others' ({event.get('code')}); its own log says how"
+        self._line(f"warning: {event.get('site')} {said}")
 
     def _round(self, event: Mapping[str, Any]) -> None:
         done, rounds = int(number(event.get("round")) or 0), int(number(event.get("rounds")) or 0)

@@ -13,7 +13,7 @@ from client.ledger.reading import read_bodies
 from tests.messages import code_of, kind
 from tests.secure import Federation, Grid, Wire, name_of
 
-PAID = ("query.declare", "query.survey", "train", "evaluate")
+PAID = ("query.declare", "query.survey", "query.compare", "train", "evaluate")
 """Questions of which every answer tells something about patients."""
 
 
@@ -41,6 +41,8 @@ def content_of(reply: Message) -> bytes:
     assert isinstance(record, ConfigRecord)
     if dict(record) == {"ok": True}:
         return b""
+    if set(record) == {"code"}:
+        return str(record["code"]).encode()
     assert set(record) == {"site", "blocks", "levels", "card"}
     return json.dumps([record["site"], record["blocks"], record["levels"]]).encode() + bytes(record["card"])
 

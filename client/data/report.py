@@ -26,6 +26,7 @@ class FeatureReport:
     not_finite: int
     unit: str
     unit_from: str | None
+    looks_like: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class TaskReport:
     unknown_code: int
     not_finite: int
     unit_from: str | None
+    looks_like: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def _feature(feature: Feature, column: Cleaned) -> FeatureReport:
         not_finite=column.not_finite,
         unit=feature.unit,
         unit_from=column.unit_from,
+        looks_like=column.looks_like,
     )
 
 
@@ -147,6 +150,7 @@ def _task(task: Task, column: Cleaned, split: np.ndarray) -> TaskReport:
         unknown_code=column.unknown_code,
         not_finite=column.not_finite,
         unit_from=column.unit_from,
+        looks_like=column.looks_like,
     )
 
 
@@ -162,7 +166,8 @@ def _warnings(
             (feature.unknown_code, "unknown codes", "check its coding"),
         ):
             if count > _SUSPECT * (kept + count):
-                found.append(f"{feature.name}: {count} of {kept + count} values are {what}; {cure}.")
+                fits = f"; they look like {feature.looks_like}" if feature.looks_like and count > kept else ""
+                found.append(f"{feature.name}: {count} of {kept + count} values are {what}{fits}; {cure}.")
         if feature.recorded and feature.missing == 1.0 and not feature.out_of_range + feature.unknown_code:
             found.append(f"{feature.name}: the column is there, but holds no value.")
     for task in tasks:

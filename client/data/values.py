@@ -8,9 +8,10 @@ from client.data.cleaned import Cleaned
 from client.data.columns import feature_need, label_need
 from common.errors import PlanError
 from common.plan import Feature, Plan, Task
-from common.vitals import Affine, converter
+from common.vitals import Affine, converter, convertible
 
 Codes = tuple[float | str, ...]
+_MOSTLY, _NEARLY = 0.5, 0.9
 
 
 def clean_feature(feature: Feature, frame: pd.DataFrame, config: SiteConfig) -> Cleaned:
@@ -24,7 +25,7 @@ def clean_feature(feature: Feature, frame: pd.DataFrame, config: SiteConfig) -> 
         return _zero_or_one(frame[need.key].to_numpy())
     names = (feature.name,)
     convert, unit = _conversion(config, names, feature.unit, feature.analyte)
-    return _in_range(frame[need.key].to_numpy(), convert, unit, feature.range)
+    return _in_range(frame[need.key].to_numpy(), convert, unit, feature)
 
 
 def clean_label(task: Task, frame: pd.DataFrame, config: SiteConfig) -> Cleaned:
@@ -37,7 +38,7 @@ def clean_label(task: Task, frame: pd.DataFrame, config: SiteConfig) -> Cleaned:
         return _coded(column, task.classes)
     if task.range is not None:
         convert, unit = _conversion(config, (task.name, task.label), task.unit, task.analyte)
-        return _in_range(column.to_numpy(), convert, unit, task.range)
+        return _in_range(column.to_numpy(), convert, unit, task)
     if condition is None:
         return _zero_or_one(column.to_numpy())
     if isinstance(condition.value, str):
@@ -78,16 +79,40 @@ def _finite(values: np.ndarray) -> tuple[np.ndarray, int]:
     return np.where(infinite, np.nan, values), int(infinite.sum())
 
 
-def _in_range(values: np.ndarray, convert: Affine | None, unit: str | None, bounds: tuple[float, float]) -> Cleaned:
+def _in_range(values: np.ndarray, convert: Affine | None, unit: str | None, about: Feature | Task) -> Cleaned:
     values, not_finite = _finite(values)
-    if convert is not None:
-        values = convert(values)
-    low, high = bounds
+    read, values = values, values if convert is None else convert(values)
+    low, high = about.range or (-np.inf, np.inf)
+    outside = _outside(values, low, high)
+    count = int(outside.sum())
+    mostly = count > _MOSTLY * int((~np.isnan(values)).sum())
+    kept = np.clip(np.where(outside, np.nan, values), low, high)
+    return Cleaned(
+        kept,
+        not_finite=not_finite,
+        out_of_range=count,
+        unit_from=unit,
+        looks_like=_looks_like(read[~np.isnan(read)], about, low, high) if mostly else None,
+    )
+
+
+def _outside(values: np.ndarray, low: float, high: float) -> np.ndarray:
     # A bound that went through a conversion may come back with its last bit changed, and is still inside.
     slack = 1e-9 * max(abs(low), abs(high), 1.0)
-    outside = (values < low - slack) | (values > high + slack)
-    values = np.clip(np.where(outside, np.nan, values), low, high)
-    return Cleaned(values, not_finite=not_finite, out_of_range=int(outside.sum()), unit_from=unit)
+    return np.asarray((values < low - slack) | (values > high + slack))
+
+
+def _looks_like(values: np.ndarray, about: Feature | Task, low: float, high: float) -> str | None:
+    """The unit as which nearly all `values` are plausible; None where there is none, or where several are.
+
+    Two spellings of one unit are one.
+    """
+    fitting: dict[Affine, str] = {}
+    for unit in convertible(about.unit, about.analyte):
+        convert = converter(unit, about.unit, about.analyte)
+        if float(_outside(convert(values), low, high).mean()) <= 1.0 - _NEARLY:
+            fitting.setdefault(convert, unit)
+    return next(iter(fitting.values())) if len(fitting) == 1 else None
 
 
 def _zero_or_one(values: np.ndarray) -> Cleaned:

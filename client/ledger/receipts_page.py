@@ -30,6 +30,7 @@ _ABOUT = (
 )
 _KINDS = {
     "declaration": "per task and feature a weight of 1/8, 1/4, 1/2 or 1, and the site's public keys",
+    "opinion": "whether the data here look unlike the other hospitals', as one word",
     "statistics": "sums and histograms: of the training rows (query.survey), or of the test rows (evaluate)",
     "update": "the model's change, clipped, with tallies of the validation rows",
     "report_again": "the same bytes as before, asked for again",

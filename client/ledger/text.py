@@ -8,7 +8,7 @@ from client.ledger.receipts import refusal_note
 
 _BAR = 30
 _MASKED, _OPEN, _EMPTY = "masked", "in the open", "no values"
-_HOW = {"declaration": _OPEN, "crosscheck": _EMPTY, "shares": _EMPTY, "acknowledgement": _EMPTY}
+_HOW = {"declaration": _OPEN, "opinion": _OPEN, "crosscheck": _EMPTY, "shares": _EMPTY, "acknowledgement": _EMPTY}
 
 
 def account_lines(site: str, studies: list[Account], years: list[Account], *, delta: float) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from client import brake
 from client.approval.approval import check_approval
+from client.comparison import read_findings
 from client.config import SiteConfig
 from client.data.table import load_table
 from client.ledger.file import LEDGER
@@ -114,6 +115,8 @@ def _data(config: SiteConfig, home: Home) -> Iterator[Finding]:
     report = load_table(config, plan).report
     yield Finding("ok", "data", f"{report.rows:,} rows of {report.patients:,} patients keep the plan's contract.")
     yield from (Finding("warning", "data", sentence) for sentence in report.warnings)
+    for words in read_findings(config, plan.hash):
+        yield Finding("warning", "data", f"Unlike the other hospitals, when it was last compared: {words}")
 
 
 def _roster(config: SiteConfig, home: Home) -> Iterator[Finding]:

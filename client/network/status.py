@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from client import brake
+from client.comparison import read_findings
 from client.config import SiteConfig
 from client.network.contact import Contact, read_contact
 from client.network.home import Home, load_connection
@@ -64,6 +65,8 @@ def read_state(config: SiteConfig, *, now: datetime | None = None) -> State:
     ]
     if brake.is_paused(config):
         lines.append(f"PAUSED: nothing leaves this hospital; `consilium site resume {home.folder}` lets it go on.")
+    unlike = read_findings(config)
+    lines += [f"Unlike the other hospitals: {words}" for words in unlike]
     ends = expires(read_bytes(home.certificate), source=str(home.certificate))
     if (ends - now).days < SOON_DAYS:
         lines.append(f"The certificate ends on {ends:%Y-%m-%d}: ask the coordinator for a new invitation.")
@@ -77,6 +80,7 @@ def read_state(config: SiteConfig, *, now: datetime | None = None) -> State:
         "supervisor": pid,
         "processes": said,
         "contact": None if contact is None else vars(contact),
+        "unlike": list(unlike),
         "certificate_ends": ends.isoformat(timespec="seconds"),
     }
     return State(pid is not None, connected, tuple(lines), details)

@@ -88,6 +88,11 @@ class Limits(Section):
         default=10,
         description="Least number of training patients here: with fewer, nothing about rows leaves without noise.",
     )
+    tell_unlike: bool = Field(
+        default=True,
+        description="Where this hospital's data look unlike the others' (another unit, a reversed code), the "
+        "coordinator is told that, as one code; which column it is stays here. false: nobody outside is told.",
+    )
     tasks: Names | None = Field(
         default=None,
         description="Tasks that may be trained, by the plan's names; without it, all that an approved plan names.",

@@ -91,6 +91,7 @@ TEMPLATE = """\
 # max_grad_norm = 1.0           # largest L2 norm of one patient's gradient
 # max_rounds = 200              # rounds of one study; with another question about a round, it counts again
 # min_patients = 10             # patients behind any released count
+# tell_unlike = true            # the coordinator is told if these data look unlike the others', as one code
 # tasks = ["hospital_death"]    # without it: all that an approved plan names
 # features = ["age_years"]      # the same
 # columns = ["pid", "age"]      # of this hospital's tables, by their names there: all that a plan may read, also

@@ -1,5 +1,6 @@
 """A plan in plain words: what will run, and what will leave each site."""
 
+from common.associations import BINS, Associations
 from common.layouts import survey_of
 from common.model.layout import Layout
 from common.plan.describe_privacy import describe_privacy
@@ -87,6 +88,7 @@ def _leaving(plan: Plan) -> Described:
         + ("; all who take part can read these." if secure else "."),
         f"{'Once' if noised else 'Twice'}: {survey_of(plan).size:,} {'noised counts' if noised else 'sums'} over its "
         f"training rows ({'' if noised else 'counts, sums, '}histograms), for the pooled scaling.",
+        *_compared(plan),
         _round(plan),
         "At the end: noised histograms and errors of the scores of its test rows."
         if noised
@@ -97,6 +99,20 @@ def _leaving(plan: Plan) -> Described:
             "All of these after the first leave masked. With them: public keys, encrypted shares of the masks."
         )
     return "What leaves each site", [*lines, "If something fails: a code and a fixed sentence."]
+
+
+def _compared(plan: Plan) -> list[str]:
+    if not plan.survey.compares or plan.privacy.per_patient:
+        return []
+    follows = "the run ends before round 1" if plan.survey.unlike == "stop" else "the run goes on"
+    return [
+        f"Once more: {Associations(plan).size:,} sums over these rows: of each feature and label its counts in {BINS} "
+        "bins, or of its codes, and of each pair of them how they go together. What three sites or more hold goes back "
+        "to every site, which learns the sum over the others (of three sites: of two) and holds its own columns "
+        "against it.",
+        "Then one word in the open: whether its data look unlike the others', unless its policy forbids it "
+        f"(limits.tell_unlike). Which column it is stays there; {follows} (survey.unlike).",
+    ]
 
 
 def _round(plan: Plan) -> str:

@@ -12,6 +12,7 @@ from common.plan.data import DataRules, Feature, SplitRules, Task
 from common.plan.privacy import Privacy
 from common.plan.rules import ROBUST_STRATEGIES, Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
 from common.plan.start import Start
+from common.plan.survey import SurveyRules
 
 
 class Plan(Section):
@@ -22,6 +23,7 @@ class Plan(Section):
     split: SplitRules = SplitRules()
     features: Annotated[tuple[Feature, ...], Field(strict=False, min_length=1)]
     tasks: Annotated[tuple[Task, ...], Field(strict=False, min_length=1)]
+    survey: SurveyRules = SurveyRules()
     model: ModelRules = ModelRules()
     training: Training = Training()
     aggregation: Aggregation = Aggregation()
@@ -112,6 +114,10 @@ class Plan(Section):
             raise ValueError(
                 "training.patience needs the validation loss of every round, which does not travel under noise; "
                 "leave it out, or choose fewer rounds"
+            )
+        if rules.per_patient and self.survey.unlike == "stop":
+            raise ValueError(
+                "survey.unlike = 'stop' needs exact sums, and with privacy.unit = 'patient' there are none"
             )
         if rules.unit != "none" and sums.strategy in ROBUST_STRATEGIES:
             raise ValueError(f"strategy {sums.strategy!r} has no privacy accounting; choose one that takes the mean")

@@ -17,6 +17,7 @@ from server.dashboard.charts import Charts
 from server.dashboard.details import boundary, data, left_out, provenance, training
 from server.dashboard.markup import el, join
 from server.dashboard.overview import header, results
+from server.dashboard.unlike import unlike
 from server.dashboard.worth import worth
 
 SCHEMA = "consilium/result/1"
@@ -50,6 +51,7 @@ def page(result: Mapping[str, Any]) -> str:
             chapters(result, charts),
             training(result, charts),
             data(result, charts),
+            unlike(result),
             left_out(result, charts),
         ),
         provenance(result),

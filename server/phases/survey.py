@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from common.contribution import Contribution
@@ -16,6 +17,7 @@ from common.privacy.survey import PrivateSurvey
 from common.survey import Survey
 from server.exchange import Question
 from server.journal import RunState
+from server.phases.comparison import compare
 from server.phases.context import Run
 from server.start import read_start
 
@@ -24,16 +26,23 @@ LeftOut = dict[str, dict[str, str]]
 
 @dataclass(frozen=True)
 class _Found:
-    """What the sums say. edges: the score edges of round 1. facts: what the result says of the survey."""
+    """What the sums say. edges: the score edges of round 1. facts: what the result says of the survey.
+
+    bins: (numeric features, bins - 1) of the last pass; None under noise, where no site compares itself.
+    """
 
     normaliser: Normaliser
     sites: tuple[str, ...]
     edges: NDArray[np.float32]
     facts: dict[str, Any]
+    bins: NDArray[np.float32] | None = None
 
 
-def survey(run: Run) -> RunState:
-    """The state from which round 1 starts. Raises RunError if nothing can be trained, TooFewSites."""
+def survey(run: Run, grid: Grid) -> RunState:
+    """The state from which round 1 starts. Raises RunError if nothing can be trained, TooFewSites.
+
+    And RunError where a site is unlike the others and the plan says that the run ends then.
+    """
     plan = run.plan
     left_out = too_few_holders(run)
     tasks = [task.name not in left_out["tasks"] for task in plan.tasks]
@@ -49,12 +58,13 @@ def survey(run: Run) -> RunState:
         raise RunError("the sites have no training rows; look at 'split' and 'data.keep_rows' in the plan.")
     run.journal.event("survey", rows=int(found.normaliser.rows), sites=list(found.sites))
     begin, normaliser = read_start(plan, run.journal.folder), found.normaliser
+    compared = {} if found.bins is None else compare(run, grid, found.bins)
     arrays = {
         "parameters": initial_parameters(run.layout, seed=plan.seeds.training) if begin is None else begin.parameters,
         "normaliser": (normaliser if begin is None else begin.scaled(normaliser)).to_vector(),
         "edges": found.edges,
     }
-    facts = {"history": [], "left_out": left_out} | found.facts
+    facts = {"history": [], "left_out": left_out} | found.facts | compared
     return RunState(0, arrays, facts | {"sites": sorted(run.cohort.levels)})
 
 
@@ -72,7 +82,7 @@ def _twice(run: Run, features: list[bool], tasks: list[bool]) -> _Found:
             edges = layout.second_edges(total.total)
     normaliser = layout.normaliser(total.total, edges, features=features, tasks=tasks)
     score_edges = first_edges(run.layout.outputs, bins=run.plan.evaluation.round_bins)
-    return _Found(normaliser, total.sites, score_edges, {"missing": layout.missing(total.total)})
+    return _Found(normaliser, total.sites, score_edges, {"missing": layout.missing(total.total)}, edges)
 
 
 def _once(run: Run, features: list[bool], tasks: list[bool]) -> _Found:

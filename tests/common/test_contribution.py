@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import contribution
-from common.contribution import Contribution
+from common.associations import Associations
+from common.contribution import STAGES, Contribution
 from common.evaluation import Evaluation, first_edges
 from common.model import Layout
 from common.plan import Plan, plan_from_dict
@@ -18,7 +19,7 @@ from common.secagg.fixedpoint import FixedPoint
 from common.survey import Survey
 from tests.conftest import small_content
 
-QUESTIONS = [("train", 0), ("evaluate", 0), ("evaluate", 1), ("evaluate", 2), ("query.survey", 1), ("query.survey", 2)]
+QUESTIONS = [(kind, stage) for kind, stages in STAGES.items() for stage in stages]
 ROWS = 60
 
 
@@ -131,6 +132,7 @@ def test_sizes_are_those_of_the_parts(plan: Plan, kind: Any, stage: int) -> None
         ("evaluate", 2): (0, final),
         ("query.survey", 1): (0, Survey(plan).size),
         ("query.survey", 2): (0, Survey(plan).size),
+        ("query.survey", 3): (0, Associations(plan).size),
     }
     assert (of.narrow, of.wide) == expected[kind, stage]
     assert of.block_of.shape == (of.narrow + of.wide,) and of.block_of.dtype == np.int64
@@ -166,8 +168,8 @@ def test_entries_of_are_exactly_those_whose_blocks_and_pairs_take_part(data: st.
     blocks = data.draw(st.sets(st.integers(0, count - 1)))
     pairs = data.draw(st.sets(st.sampled_from(of.pairs))) if of.pairs else set()
     pair_of = np.full(of.narrow + of.wide, -1)
-    if of.narrow:
-        where, codes = of.layout.paired
+    if of.pairs:
+        where, codes = of.layout.paired if of.narrow else Associations(of.plan).paired
         pair_of[where] = codes
     for entry, taken in enumerate(of.entries_of(blocks, pairs)):
         needed = pair_of[entry]

@@ -18,6 +18,7 @@ from client.ledger.reading import read_bodies
 from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.refusals import CODES
 from client.sessions import close_sessions
+from common.associations import Associations
 from common.layouts import survey_of
 from common.plan import Plan
 from server.exchange import Question
@@ -25,7 +26,7 @@ from server.journal import PLAN
 from tests.conftest import small_plan
 from tests.secure import broadcast
 
-VALUES = ("query.declare", "query.survey", "train", "evaluate", "query.finish")
+VALUES = ("query.declare", "query.survey", "query.compare", "train", "evaluate", "query.finish")
 """The kinds of question of which the answer, or what is written at the site, depends on patients."""
 PROTOCOL = ("query.cards", "query.crosscheck", "query.unmask", "query.close")
 
@@ -105,6 +106,9 @@ def _vector(plan: Plan, kind: str, shift: float) -> np.ndarray | None:
         return None
     if kind == "query.survey":
         return survey_of(plan).first_edges().ravel() + np.float32(shift)
+    if kind == "query.compare":
+        layout = Associations(plan)
+        return np.full(layout.edges_size + layout.size, shift, dtype=np.float32)
     return broadcast(plan, shift=shift, final=kind != "train")
 
 

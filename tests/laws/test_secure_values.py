@@ -14,6 +14,7 @@ from client.request import KINDS
 from client.secure import answers as secure
 from client.session import Session
 from client.sessions import close_sessions
+from common.associations import STAGE, Associations
 from common.broadcast import Broadcast
 from common.contribution import STAGES, Contribution
 from common.evaluation import Evaluation
@@ -39,6 +40,8 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
 
 def _vector(federation: Federation, asked: str, stage: int) -> np.ndarray:
     plan, honest = federation.plan, broadcast(federation.plan)
+    if asked == "query.survey" and stage == STAGE:
+        return Associations(plan).edges_of(Survey(plan).first_edges()).ravel()
     if asked == "query.survey":
         return Survey(plan).first_edges().ravel()
     if stage == 0:

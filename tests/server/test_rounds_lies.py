@@ -145,7 +145,7 @@ def _failures(out: Path) -> list[tuple[str, int, str]]:
 
 @pytest.mark.parametrize(
     ("kind", "number", "exchanges"),
-    [("query.survey", 0, 2), ("evaluate", 2, 3)],  # a survey has two passes, an evaluation three
+    [("query.survey", 0, 3), ("evaluate", 2, 3)],  # each has three passes
 )
 @pytest.mark.parametrize(
     ("code", "change"),
@@ -171,4 +171,4 @@ def test_survey_that_counts_more_values_than_rows_is_left_out(make_plan, write_s
     plan, out = make_plan(training={"rounds": 1}), tmp_path / "out"
     wire.change("south", "query.survey", 0, _vector(lambda v, *_: _put(v, 1, v[0] + 1.0))(plan))
     simulate(plan, find_sites(write_sites()), out)
-    assert _failures(out) == [("south", 0, "implausible")] * 2
+    assert _failures(out) == [("south", 0, "implausible")] * 3

@@ -50,8 +50,8 @@ PLACES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "before the sum is kept": (SecureState, "finish", _before),
     "after the sum is kept": (SecureState, "finish", _after),
 }
-SUMS = {"a survey": 2, "round 1": 3, "round 2": 4, "the final evaluation": 6}
-"""Which sum of the run: two surveys, two rounds, and three evaluations."""
+SUMS = {"a survey": 2, "what goes together": 3, "round 1": 4, "round 2": 5, "the final evaluation": 7}
+"""Which sum of the run: three surveys, two rounds, and three evaluations."""
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +112,12 @@ def test_coordinator_killed_inside_a_sum_goes_on_with_the_same_sum(
     _assert_one_survivor_set(wire)
     members = federation.keys.roster.committee
     for site, counts in _opened(federation).items():
-        assert counts == ([1] * 7 if site in members else []), "two surveys, two rounds, three evaluations, once each"
+        assert counts == ([1] * 8 if site in members else []), "three surveys, two rounds, three evaluations, once each"
 
 
 def test_every_step_of_one_round_killed_in_turn(whole: bytes, tmp_path: Path) -> None:
     federation, wire = build(tmp_path, 4, **RULES), Wire()
-    _kill(federation, wire, PLACES["after the header is kept"], time=4)
+    _kill(federation, wire, PLACES["after the header is kept"], time=5)
     for place in list(PLACES)[1:6]:
         _kill(federation, wire, PLACES[place], time=1)
     federation.run(wire)
@@ -143,7 +143,7 @@ def test_coordinator_killed_before_the_checkpoint_asks_for_the_same_sum(
 
 def test_opened_statistics_are_not_asked_again(tmp_path: Path) -> None:
     federation, wire = build(tmp_path, 4, **RULES), Wire()
-    _kill(federation, wire, PLACES["after the sum is kept"], time=6)
+    _kill(federation, wire, PLACES["after the sum is kept"], time=7)
     asked = wire.asked["east", "evaluate"]
     assert asked == 2, "the end of the learning curve, and the first pass over the test rows"
     federation.run(wire)
@@ -168,7 +168,7 @@ def test_run_that_dies_at_its_end_can_be_finished(place: tuple[Any, str, Any], w
 
 def test_site_whose_store_was_lost_makes_all_begin_a_new_session(whole: bytes, tmp_path: Path) -> None:
     federation, wire = build(tmp_path, 4, **RULES), Wire()
-    _kill(federation, wire, PLACES["after the shares have come"], time=4)
+    _kill(federation, wire, PLACES["after the shares have come"], time=5)
     for file in (federation.sites["west"].parent / "keys").glob(f"{STORE}*"):
         file.unlink()
     federation.run(wire)
