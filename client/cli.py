@@ -10,6 +10,7 @@ from client import network_cli
 from client.approval import cli as approval_cli
 from client.assessment import cli as assessment_cli
 from client.at_rest import cli as at_rest_cli
+from client.benefit import cli as benefit_cli
 from client.ledger import cli as ledger_cli
 from client.secure import cli as enrol_cli
 
@@ -31,6 +32,7 @@ site_app.command("resume")(approval_cli.resume)
 site_app.command("ledger")(ledger_cli.ledger)
 site_app.add_typer(ledger_cli.receipts_app, name="receipts")
 site_app.command("model")(at_rest_cli.model)
+site_app.command("benefit")(benefit_cli.benefit)
 site_app.command("assessment")(assessment_cli.assessment)
 
 
@@ -45,5 +47,10 @@ def predict(
     """Predict every task for every row of a table, under the contract that the model was trained with."""
     from client.predict import predict_file
 
-    rows = predict_file(model, table, out, probabilities=probabilities)
+    errors = Console(stderr=True, soft_wrap=True)
+
+    def warn(sentence: str) -> None:
+        errors.print(f"warning: {sentence}", style="yellow", markup=False, highlight=False)
+
+    rows = predict_file(model, table, out, probabilities=probabilities, warn=warn)
     Console().print(f"{rows} rows -> {out}")

@@ -1,5 +1,9 @@
-"""Predictions for a table of patients: the same contract, units, ranges and normaliser as in training."""
+"""Predictions for a table of patients: the same contract, units, ranges and normaliser as in training.
 
+With the model in a site's folder go that site's own outputs, where `consilium site benefit` has made them.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +12,11 @@ import torch
 
 from client.at_rest.files import is_sealed
 from client.at_rest.key import vaulted
+from client.benefit.answers import answer
+from client.benefit.answers import columns as further_columns
+from client.benefit.outlier import missing
+from client.benefit.outputs import SiteOutputs
+from client.benefit.site import read_outputs
 from client.config import SITE_FILE, load_site
 from client.data.table import load_for_prediction
 from common.errors import DataError, ModelFileError
@@ -20,25 +29,34 @@ from common.scores import scores_of_logits, task_columns
 from common.tally import sigmoid
 
 
-def predict_file(model: Path, table: Path, out: Path, *, probabilities: bool) -> int:
+def predict_file(
+    model: Path, table: Path, out: Path, *, probabilities: bool, warn: Callable[[str], None] = lambda sentence: None
+) -> int:
     """Write one row per row of `table` and one column per task to `out`; returns the number of rows.
 
-    model: a model file, or the encrypted one in a site's folder. Raises ModelFileError for the model, ConsiliumError
-    where it does not open, and DataError or PlanError for the table.
+    model: a model file, or the encrypted one in a site's folder, with whose outputs each task has further columns.
+    warn: told why outputs that are there are not used. Raises ModelFileError for the model, ConsiliumError where it
+    does not open, and DataError or PlanError for the table.
     """
-    loaded = ModelFile.from_bytes(model_bytes(model), source=str(model))
+    data, outputs, stale = _open(model)
+    if stale is not None:
+        warn(stale)
+    loaded = ModelFile.from_bytes(data, source=str(model))
     site = load_site(table)
     for source in (model, site.source, *site.files, *site.labels):
         if out.resolve() == source.resolve():
             raise DataError(f"{out}: this is a file that the predictions are made from; choose another --out.")
     rows = load_for_prediction(site, loaded.plan)
-    scores = predict_scores(loaded, rows.features)
     columns: dict[str, np.ndarray] = {loaded.plan.data.patient: rows.patients}
     if loaded.plan.data.row is not None:
         columns[loaded.plan.data.row] = rows.row_ids
-    columns |= _columns(loaded.plan, scores, loaded.left_out, probabilities=probabilities)
+    if outputs is None:
+        scores = predict_scores(loaded, rows.features)
+        columns |= _columns(loaded.plan, scores, loaded.left_out, probabilities=probabilities)
+    else:
+        columns |= _own_columns(loaded, outputs, rows.features, probabilities=probabilities)
     write_atomic(out, pd.DataFrame(columns).to_csv(index=False).encode())
-    return len(scores)
+    return len(rows.features)
 
 
 def model_bytes(model: Path) -> bytes:
@@ -54,6 +72,14 @@ def model_bytes(model: Path) -> bytes:
     return vaulted(load_site(model.parent)).read(model)
 
 
+def _open(model: Path) -> tuple[bytes, SiteOutputs | None, str | None]:
+    """The model; where it is a site's own, that site's outputs for it, or why they are not used."""
+    opened = model_bytes(model)
+    if not is_sealed(read_bytes(model)):
+        return opened, None, None
+    return opened, *read_outputs(load_site(model.parent), opened)
+
+
 def predict_scores(model: ModelFile, features: np.ndarray) -> np.ndarray:
     """(n, outputs) float32 scores (see common.scores) of raw features, (n, F) float32 with NaN for missing."""
     with torch.no_grad():
@@ -61,6 +87,38 @@ def predict_scores(model: ModelFile, features: np.ndarray) -> np.ndarray:
         network = Network(Layout(model.plan), torch.device("cpu"))
         logits = network.logits(torch.from_numpy(model.parameters), inputs)
     return scores_of_logits(logits, model.normaliser, model.plan)
+
+
+def network_inputs(model: ModelFile, features: np.ndarray) -> np.ndarray:
+    """(n, inputs) float64: raw features, (n, F), as the model's network sees them."""
+    return encode(torch.from_numpy(features), model.normaliser, model.plan).numpy().astype(np.float64)
+
+
+def _own_columns(
+    model: ModelFile, outputs: SiteOutputs, features: np.ndarray, *, probabilities: bool
+) -> dict[str, np.ndarray]:
+    """As `_columns`, from each task's chosen model, calibrated; and what can be said of how sure that is."""
+    detector = outputs.detector
+    strange, gaps = detector.strange(network_inputs(model, features)), detector.gaps(missing(features))
+    scores = {
+        name: predict_scores(outputs.of(name, model), features)
+        for name in {each.model for each in outputs.tasks.values()}
+    }
+    result: dict[str, np.ndarray] = {}
+    for task, columns in zip(model.plan.tasks, task_columns(model.plan), strict=True):
+        if task.name not in outputs.tasks:
+            continue
+        output = outputs.tasks[task.name]
+        answers = answer(task, output, scores[output.model][:, columns], strange=strange, gaps=gaps)
+        codes = [_code(code) for code in task.classes or (0.0, 1.0)]
+        if task.kind == "multiclass":
+            result[task.name] = np.array(codes)[answers.p.argmax(axis=1)]
+            if probabilities:
+                result |= {f"{task.name}.{code}": answers.p[:, k] for k, code in enumerate(codes)}
+        else:
+            result[task.name] = answers.p[:, 1] if task.kind == "binary" else answers.value
+        result |= further_columns(task, output, answers, codes)
+    return result
 
 
 def _columns(

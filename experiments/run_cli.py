@@ -60,13 +60,16 @@ def simulate(
     settings: Settings = None,
     resume: Resume = False,
     start: Start = None,
+    benefit: Annotated[
+        bool, typer.Option("--benefit", help="Afterwards `site benefit` for each site: was it worth joining?")
+    ] = False,
 ) -> None:
     """Run a federation over the tables in a folder, each as one virtual site."""
     from client.config import find_sites
     from common.files import read_plan
 
     plan = read_plan(federation, overrides=_overrides(settings, seed))
-    _run_and_show(plan, find_sites(sites), out, resume=resume, start=start)
+    _run_and_show(plan, find_sites(sites), out, resume=resume, start=start, benefit=benefit)
 
 
 def prepare(
@@ -126,7 +129,9 @@ def _overrides(settings: list[str] | None, seed: int | None) -> tuple[str, ...]:
     return (*seeds, *(settings or ()))
 
 
-def _run_and_show(plan: Any, sites: Any, out: Path, *, resume: bool, start: Path | None = None) -> None:
+def _run_and_show(
+    plan: Any, sites: Any, out: Path, *, resume: bool, start: Path | None = None, benefit: bool = False
+) -> None:
     from experiments.simulate import simulate as run
     from server.terminal import Progress, result_table
 
@@ -140,3 +145,8 @@ def _run_and_show(plan: Any, sites: Any, out: Path, *, resume: bool, start: Path
     console.print(result_table(result))
     for what, name in (("Report", "report.html"), ("Result", "result.json"), ("Model ", "model.safetensors")):
         console.print(f"{what}  {out / name}", soft_wrap=True, highlight=False)
+    if benefit:
+        from experiments.benefit import benefit_of_sites, benefit_table
+
+        console.print(benefit_table(benefit_of_sites(out, sorted(result["sites"]))))
+        console.print(f"Each hospital's own report: {out / 'sites' / 'NAME' / 'benefit.html'}", soft_wrap=True)

@@ -45,10 +45,11 @@ def batch_generator(seed: int, site: str, round_number: int, device: torch.devic
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains one site's copy of the network for one round."""
+    """Trains one site's copy of the network for one round. frozen: (D,) parameters that keep their values, if any."""
 
     network: Network
     normaliser: Normaliser
+    frozen: NDArray[np.bool_] | None = None
 
     @cached_property
     def loss(self) -> MultiTaskLoss:
@@ -58,7 +59,15 @@ class Trainer:
 
     @cached_property
     def _decay(self) -> Tensor:
-        return decay_of(self.network, self.normaliser)
+        decay = decay_of(self.network, self.normaliser)
+        return decay if self._moving is None else decay * self._moving
+
+    @cached_property
+    def _moving(self) -> Tensor | None:
+        """(D,) 0 for what is frozen, 1 for the rest; None where nothing is."""
+        if self.frozen is None:
+            return None
+        return torch.from_numpy((~self.frozen).astype(np.float32)).to(self.network.device)
 
     @cached_property
     def _task_of_parameter(self) -> tuple[Tensor, Tensor]:
@@ -95,6 +104,8 @@ class Trainer:
                 with torch.no_grad():
                     if rules.proximal_mu > 0.0:
                         gradient = gradient + rules.proximal_mu * (theta - anchor)
+                    if self._moving is not None:
+                        gradient = gradient * self._moving  # and no step of ours moves what has neither this nor decay
                     before = None if every[number] else theta.clone()
                     step(theta, gradient, self._decay)
                     if frozen is not None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from client.benefit.alone import alone
 from client.data.table import SiteTable
 from client.predict import predict_scores
 from common.errors import RunError
@@ -16,7 +17,7 @@ from common.scores import task_columns
 from experiments.baselines.judge import Float32, Outcome
 from experiments.baselines.learners import Fitted, Learner, constant
 from experiments.baselines.network import train
-from experiments.baselines.plans import alone, multi_label, one_task
+from experiments.baselines.plans import multi_label, one_task
 from experiments.baselines.tables import judged_features, merged, of_tasks, train_counts, training_rows
 
 Tables = Sequence[SiteTable]

@@ -6,16 +6,6 @@ from typing import Any
 from common.errors import PlanError
 from common.plan import Plan, plan_from_dict
 
-# Nothing leaves a site that is alone, so nothing has to be clipped; a bound that no update reaches.
-_NO_CLIPPING = 1e9
-
-
-def alone(plan: Plan) -> Plan:
-    """`plan` for one site by itself: no other site to wait for, a plain sum of one, no clipping."""
-    company = {"strategy": "fedavg", "secure": False, "clip_norm": _NO_CLIPPING, "min_sites": 1, "min_task_sites": 1}
-    training = plan.training.model_dump(mode="json") | {"proximal_mu": 0.0}
-    return _changed(plan, aggregation=company, training=training)
-
 
 def one_task(plan: Plan, index: int) -> Plan:
     """`plan` with one of its tasks only."""

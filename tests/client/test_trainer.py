@@ -90,6 +90,18 @@ def test_training_equals_torch_optim(make_plan: Callable[..., Plan], optimizer: 
     assert np.allclose(ours, theirs, rtol=1e-4, atol=2e-6)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_is_frozen_keeps_every_bit_and_the_rest_moves(make_plan: Callable[..., Plan], optimizer: str) -> None:
+    """Also under momentum, decay and the pull towards the model received."""
+    rules = {"optimizer": optimizer, "l2_network": 50.0, "proximal_mu": 0.1}
+    plan = make_plan(training=rules, aggregation={"strategy": "fedprox"})
+    layout, start = Layout(plan), initial_parameters(Layout(plan), seed=0)
+    frozen = layout.output_of < 0
+    trainer = replace(_trainer(plan), frozen=frozen)
+    trained = trainer.train(start, _data(layout, missing=0.3), generator=batch_generator(0, "n", 1, CPU), rate=0.05)
+    assert trained[frozen].tobytes() == start[frozen].tobytes() and (trained != start)[~frozen].mean() > 0.9
+
+
 def test_proximal_term_pulls_towards_the_model_received(make_plan: Callable[..., Plan]) -> None:
     moves = []
     for mu in (0.0, 5.0):

@@ -17,6 +17,7 @@ from sklearn.metrics import mean_absolute_error, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from client.benefit.alone import alone
 from client.config import find_sites
 from client.data.table import SiteTable
 from client.site_rows import TEST, TRAIN, VALIDATION
@@ -27,7 +28,7 @@ from experiments.baselines.judge import judge
 from experiments.baselines.learners import gradient_boosting
 from experiments.baselines.methods import learner_local, network_pooled, single_task
 from experiments.baselines.network import train
-from experiments.baselines.plans import alone, multi_label
+from experiments.baselines.plans import multi_label
 from experiments.baselines.tables import load_tables, merged, of_tasks
 from experiments.simulate import simulate
 from tests.conftest import small_table

@@ -144,6 +144,29 @@ def test_every_check_has_a_code_of_its_own_and_every_code_a_number_of_its_own() 
     assert set(CODES) <= known, "a code that no check raises"
 
 
+def _imports(path: Path) -> set[str]:
+    """Modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_what_is_made_of_a_run_afterwards_cannot_leave() -> None:
+    """Nothing that answers a coordinator knows of `client.benefit`, and it knows of nothing that answers."""
+    modules = {path.relative_to(client.__path__[0]).as_posix(): _imports(path) for path in _modules(client)}
+    users = {name for name, found in modules.items() if any(each.startswith("client.benefit") for each in found)}
+    assert {name for name in users if not name.startswith("benefit/")} == {"cli.py", "predict.py"}
+    doors = ("flwr", "client.door", "client.work", "client.release", "client.app", "client.session", "server")
+    inside = {name: found for name, found in modules.items() if name.startswith("benefit/")}
+    assert len(inside) > 10
+    for name, found in inside.items():
+        assert not any(each == door or each.startswith(f"{door}.") for each in found for door in doors), name
+
+
 _CHANCE = {"random", "secrets", "uuid"}
 
 
@@ -178,6 +201,8 @@ def test_secrets_of_a_site_come_from_the_operating_system_alone() -> None:
     ):  # how far noise may move a number, for a result's reader
         assert by_name.pop(name) == {"np.random"}
     assert by_name.pop("secure/cli.py") == {"os.urandom"}
+    for name in ("benefit/bootstrap.py", "benefit/calibrate.py"):  # draws behind figures that stay at the site
+        assert by_name.pop(name) == {"np.random"}
     assert by_name.pop("training/trainer.py") == {"np.random", "torch.Generator", "torch.rand"}  # batches
     assert by_name.pop("adapt/draws.py") == {"np.random"}  # which labels are drawn and how they are divided: no release
     assert by_name.pop("adapt/network.py") == {"torch.Generator"}  # batches, of what leaves nowhere
@@ -216,8 +241,10 @@ def test_nothing_selects_another_source_of_secrets() -> None:
 
 
 def test_random_numbers_that_follow_from_the_plan_only_order_batches() -> None:
-    used = [path.name for path in _modules(client) if "batch_generator" in _called_names(path)]
-    assert used == ["work.py"]
-    tree = ast.parse(_file(client, "work.py").read_text())
-    lines = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.keyword)]
-    assert [line for line in lines if line.startswith("generator=")] == ["generator=generator"]
+    """Of a round, and of what a site trains afterwards for itself."""
+    used = {_name(path): path for path in _modules(client) if "batch_generator" in _called_names(path)}
+    assert set(used) == {"client/work.py", "benefit/alone.py", "benefit/fine_tune.py"}
+    for path in used.values():
+        tree = ast.parse(path.read_text())
+        lines = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.keyword)]
+        assert [line for line in lines if line.startswith("generator=")] == ["generator=generator"]
