@@ -43,6 +43,7 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also one column per class of multiclass and ordinal tasks.")
     ] = False,
+    hourly: Annotated[bool, typer.Option("--hourly", help="Also one column per hour of hourly tasks.")] = False,
 ) -> None:
     """Predict every task for every row of a table, under the contract that the model was trained with."""
     from client.predict import predict_file
@@ -52,5 +53,5 @@ def predict(
     def warn(sentence: str) -> None:
         errors.print(f"warning: {sentence}", style="yellow", markup=False, highlight=False)
 
-    rows = predict_file(model, table, out, probabilities=probabilities, warn=warn)
+    rows = predict_file(model, table, out, probabilities=probabilities, hourly=hourly, warn=warn)
     Console().print(f"{rows} rows -> {out}")

@@ -5,8 +5,7 @@ is something, if the hospital's policy lets it; never which column, and no numbe
 """
 
 import json
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +51,7 @@ def findings(site: SiteRows, vector: NDArray[np.float32]) -> tuple[Finding, ...]
     edges, total = np.split(vector, [layout.edges_size])
     others = layout.without(total, own_part(site, edges))
     rows = site.rows(TRAIN)
-    values = np.concatenate([site.table.features[rows], site.table.labels[rows]], axis=1).astype(np.float64)
+    values = layout.values(site.table.features[rows], site.table.labels[rows])
     compared = Compared(layout, values, others, edges.reshape(len(layout.measured), -1))
     return (*_outside(site), *compared.findings())
 
@@ -73,16 +72,14 @@ def read_findings(config: SiteConfig, plan_hash: str | None = None) -> tuple[str
     Raises ConsiliumError where the file cannot be read.
     """
     path = config.folder / UNLIKE
-    content = _content(path) if exists(path) else {}
-    if not content or plan_hash not in (None, content["plan_hash"]):
+    if not exists(path):
         return ()
-    return tuple(str(finding["words"]) for finding in content["findings"])
-
-
-def _content(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(read_bytes(path)))
-    except (ValueError, TypeError):
+        content = json.loads(read_bytes(path))
+        if plan_hash not in (None, content["plan_hash"]):
+            return ()
+        return tuple(str(finding["words"]) for finding in content["findings"])
+    except (ValueError, TypeError, KeyError):
         raise ConsiliumError(f"{path}: is damaged; the next comparison writes it again.") from None
 
 
@@ -118,7 +115,9 @@ def _outside(site: SiteRows) -> tuple[Finding, ...]:
 
 def _write(session: Session, found: tuple[Finding, ...]) -> None:
     """The file, and a line in the log for each finding that was not there before."""
-    before = read_findings(session.config, session.plan.hash)
+    before: tuple[str, ...] = ()
+    with suppress(ConsiliumError):  # a damaged file is written again
+        before = read_findings(session.config, session.plan.hash)
     content = {"plan_hash": session.plan.hash, "findings": [vars(finding) for finding in found]}
     write_atomic(session.config.folder / UNLIKE, json.dumps(content, indent=1).encode(), private=True)
     for finding in found:

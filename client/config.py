@@ -4,40 +4,23 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import tomli_w
 from pydantic import Field, PrivateAttr, ValidationError
 
 from client.at_rest.rules import AtRestRules
-from client.policy.policy import POLICY_FILE, SIMULATED, SiteName, write_policy
-from client.site_data import FileName, SiteData
+from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
+from client.site_data import SiteData
+from client.site_rules import PLAN_FILE, SiteRules
 from common.errors import PlanError
 from common.files import exists, write_atomic
 from common.plan.base import Section
 from common.plan.load import first_problem
 
-SITE_FILE, PLAN_FILE = "site.toml", "plan.json"
+SITE_FILE = "site.toml"
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _PATHS = ("keys", "folder", "plan", "policy")
-
-
-class SiteRules(Section):
-    """`[site]`: who this site is and where it keeps its own state."""
-
-    name: SiteName = Field(description="Name of the site: lower-case letters, digits, '_' and '-'.")
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]+)$")] = Field(
-        default="auto", description="Where to train: 'auto', 'cpu' or 'cuda:N'."
-    )
-    keys: FileName = Field(default="keys", description="Folder with this site's keys.")
-    policy: FileName = Field(default=POLICY_FILE, description="This hospital's own rules (docs/policy.md).")
-    plan: FileName | None = Field(
-        default=None,
-        description=f"The plan that this site has approved; where not set, a {PLAN_FILE} beside site.toml.",
-    )
-    folder: FileName = Field(
-        default=".", description="Folder for this site's own state; '.' is the folder that holds site.toml."
-    )
 
 
 class SiteConfig(Section):
@@ -79,6 +62,14 @@ class SiteConfig(Section):
     @property
     def labels(self) -> tuple[Path, ...]:
         return tuple(self._resolve(name) for name in self.data.labels)
+
+    @property
+    def hours(self) -> tuple[Path, ...]:
+        return tuple(self._resolve(name) for name in self.data.hours)
+
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        return (*self.files, *self.labels, *self.hours)
 
     @property
     def exclude_patients(self) -> Path | tuple[str, ...]:
@@ -164,7 +155,7 @@ def find_sites(directory: str | Path) -> list[SiteConfig]:
     configs = [path for path in here if path.name == SITE_FILE or path.name.endswith("." + SITE_FILE)]
     configs += [path / SITE_FILE for path in here if path.is_dir() and (path / SITE_FILE).is_file()]
     sites = [load_site(path) for path in configs]
-    taken = {file.resolve() for site in sites for file in (*site.files, *site.labels)}
+    taken = {file.resolve() for site in sites for file in site.tables}
     sites += [_bare(path) for path in here if is_table(path) and path.resolve() not in taken]
     if not sites:
         raise PlanError(
@@ -172,6 +163,15 @@ def find_sites(directory: str | Path) -> list[SiteConfig]:
             f"or sub-folders that each hold a {SITE_FILE}."
         )
     return _unique(sites)
+
+
+def with_hours(sites: list[SiteConfig], tables: Iterable[Path]) -> list[SiteConfig]:
+    """`sites`, of which those that are bare tables have `tables` as their hourly tables."""
+    named = tuple(str(table.absolute()) for table in tables)
+    return [
+        site.model_copy(update={"data": site.data.model_copy(update={"hours": named})}) if named and site.bare else site
+        for site in sites
+    ]
 
 
 def load_home(path: Path, *, why: str) -> SiteConfig:
@@ -208,8 +208,9 @@ def write_site_toml(config: SiteConfig, path: str | Path) -> SiteConfig:
     data["files"] = [str(file.absolute()) for file in config.files]
     if isinstance(config.exclude_patients, Path):
         data["exclude_patients"] = str(config.exclude_patients.absolute())
-    if config.labels:
-        data["labels"] = [str(file.absolute()) for file in config.labels]
+    for key, tables in (("labels", config.labels), ("hours", config.hours)):
+        if tables:
+            data[key] = [str(file.absolute()) for file in tables]
     content: dict[str, Any] = {"site": site, "data": data}
     at_rest = config.at_rest.model_dump(exclude_none=True)
     if "key_file" in at_rest:

@@ -21,7 +21,8 @@ from client.config import SITE_FILE, load_site
 from client.data.table import load_for_prediction
 from common.errors import DataError, ModelFileError
 from common.files import exists, read_bytes, write_atomic
-from common.model import Layout, Network, encode
+from common.hourly import hour_scores, known_at_last
+from common.model import Layout, Network, encode, encode_stays
 from common.model_file import ModelFile
 from common.ordinal import class_probabilities, level
 from common.plan import Plan
@@ -30,10 +31,17 @@ from common.tally import sigmoid
 
 
 def predict_file(
-    model: Path, table: Path, out: Path, *, probabilities: bool, warn: Callable[[str], None] = lambda sentence: None
+    model: Path,
+    table: Path,
+    out: Path,
+    *,
+    probabilities: bool,
+    hourly: bool = False,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> int:
     """Write one row per row of `table` and one column per task to `out`; returns the number of rows.
 
+    Of an hourly task the prediction at the last hour at which anything is known of the stay; hourly: at each hour too.
     model: a model file, or the encrypted one in a site's folder, with whose outputs each task has further columns.
     warn: told why outputs that are there are not used. Raises ModelFileError for the model, ConsiliumError where it
     does not open, and DataError or PlanError for the table.
@@ -43,20 +51,33 @@ def predict_file(
         warn(stale)
     loaded = ModelFile.from_bytes(data, source=str(model))
     site = load_site(table)
-    for source in (model, site.source, *site.files, *site.labels):
+    for source in (model, site.source, *site.tables):
         if out.resolve() == source.resolve():
             raise DataError(f"{out}: this is a file that the predictions are made from; choose another --out.")
     rows = load_for_prediction(site, loaded.plan)
     columns: dict[str, np.ndarray] = {loaded.plan.data.patient: rows.patients}
     if loaded.plan.data.row is not None:
         columns[loaded.plan.data.row] = rows.row_ids
+    scores = predict_scores(loaded, rows.features, rows.hours)
     if outputs is None:
-        scores = predict_scores(loaded, rows.features)
         columns |= _columns(loaded.plan, scores, loaded.left_out, probabilities=probabilities)
     else:
         columns |= _own_columns(loaded, outputs, rows.features, probabilities=probabilities)
+    columns |= _hours_of(loaded, scores, rows.hours, each_hour=hourly)
     write_atomic(out, pd.DataFrame(columns).to_csv(index=False).encode())
     return len(rows.features)
+
+
+def _hours_of(model: ModelFile, scores: np.ndarray, hours: np.ndarray, *, each_hour: bool) -> dict[str, np.ndarray]:
+    """Hourly tasks at the last hour that is known of a stay; each_hour: and at every hour."""
+    result: dict[str, np.ndarray] = {}
+    for index in model.plan.hourly:
+        if (name := model.plan.tasks[index].name) not in model.left_out:
+            each = sigmoid(hour_scores(model.plan, index, scores))
+            result[name] = each[np.arange(len(each)), known_at_last(hours)]
+            if each_hour:
+                result |= {f"{name}.hour_{hour}": each[:, hour] for hour in range(model.plan.hours)}
+    return result
 
 
 def model_bytes(model: Path) -> bytes:
@@ -80,10 +101,14 @@ def _open(model: Path) -> tuple[bytes, SiteOutputs | None, str | None]:
     return opened, *read_outputs(load_site(model.parent), opened)
 
 
-def predict_scores(model: ModelFile, features: np.ndarray) -> np.ndarray:
-    """(n, outputs) float32 scores (see common.scores) of raw features, (n, F) float32 with NaN for missing."""
+def predict_scores(model: ModelFile, features: np.ndarray, hours: np.ndarray | None = None) -> np.ndarray:
+    """(n, outputs + K H) float32 scores (see common.scores and common.hourly).
+
+    features: (n, F), hours: (n, H, S) of a model with a sequence; both raw, float32 with NaN for missing.
+    """
     with torch.no_grad():
-        inputs = encode(torch.from_numpy(features), model.normaliser, model.plan)
+        each = torch.from_numpy(np.empty((len(features), 0, 0), dtype=np.float32) if hours is None else hours)
+        inputs = encode_stays(torch.from_numpy(features), each, model.normaliser, model.plan)
         network = Network(Layout(model.plan), torch.device("cpu"))
         logits = network.logits(torch.from_numpy(model.parameters), inputs)
     return scores_of_logits(logits, model.normaliser, model.plan)
@@ -104,7 +129,8 @@ def _own_columns(
         name: predict_scores(outputs.of(name, model), features)
         for name in {each.model for each in outputs.tasks.values()}
     }
-    result: dict[str, np.ndarray] = {}
+    decided = (*model.left_out, *outputs.tasks)
+    result = _columns(model.plan, predict_scores(model, features), decided, probabilities=probabilities)
     for task, columns in zip(model.plan.tasks, task_columns(model.plan), strict=True):
         if task.name not in outputs.tasks:
             continue
@@ -130,7 +156,7 @@ def _columns(
         if task.name in left_out:
             continue
         own = scores[:, columns]
-        if task.kind == "binary":
+        if task.yes_or_no:
             result[task.name] = sigmoid(own[:, 0])
         elif task.kind == "regression":
             result[task.name] = own[:, 0]

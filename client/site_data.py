@@ -30,6 +30,11 @@ class SiteData(Section):
         description="Separate tables of labels, joined on the plan's row column, or on its patient column "
         "where the plan has no row column.",
     )
+    hours: Files = Field(
+        default=(),
+        description="Hourly tables, for a plan with `[sequence]`: one row per stay and hour, joined like tables of "
+        "labels. Rows of stays that are not of this site are counted and left out.",
+    )
     exclude_patients: Annotated[str | tuple[str, ...], BeforeValidator(_file_or_list)] = Field(
         default=(),
         description="Patients who object: the name of a file with one identifier per line, or a list of them. "

@@ -17,7 +17,8 @@ from client.training.device import pick_device
 from client.training.trainer import TrainingSet
 from common.errors import Refusal
 from common.evaluation import Evaluation
-from common.model import Layout, Normaliser, encode, weight_level
+from common.hourly import judged, with_hours
+from common.model import Layout, Normaliser, encode_stays, weight_level
 from common.plan import Plan
 from common.privacy.bins import rows_of_patient
 from common.scores import exact_metrics
@@ -57,24 +58,31 @@ class SiteRows:
     def dataset(self) -> str:
         """Fingerprint of the rows that take part: SHA-256, in hexadecimal. It stays at the site."""
         table = self.table
-        parts = (table.features, table.labels, table.split)
+        parts = (table.features, table.labels, table.split, table.hours, table.hour_labels)
         digest = hashlib.sha256("\0".join(table.patients.tolist()).encode())
         for part in parts:
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
     def inputs(self, normaliser: Normaliser) -> Tensor:
-        """(rows, inputs) of the whole table on the device; made once per normaliser."""
+        """(rows, width) of the whole table on the device; made once per normaliser."""
         key = normaliser.to_vector().tobytes()
         if key not in self._encoded:
             self._encoded.clear()
-            features = torch.from_numpy(self.table.features).to(self.device)
-            self._encoded[key] = encode(features, normaliser, self.plan)
+            features, hours = (torch.from_numpy(p).to(self.device) for p in (self.table.features, self.table.hours))
+            self._encoded[key] = encode_stays(features, hours, normaliser, self.plan)
         return self._encoded[key]
 
     def labels(self, normaliser: Normaliser) -> np.ndarray:
-        """(rows, T) float32; tasks that were left out count as unlabelled."""
-        return np.where(normaliser.task_available > 0, self.table.labels, np.float32(np.nan)).astype(np.float32)
+        """(rows, T + K H) float32, see `common.hourly`; tasks that were left out count as unlabelled."""
+        taking_part = normaliser.task_available > 0
+        each = np.concatenate([taking_part, np.repeat(taking_part[list(self.plan.hourly)], self.plan.hours)])
+        labels = with_hours(self.table.labels, self.table.hour_labels)
+        return np.where(each, labels, np.float32(np.nan)).astype(np.float32)
+
+    def labelled(self, labels: np.ndarray) -> NDArray[np.int64]:
+        """(T,) training rows with a label of each task; labels: (rows, T + K H)."""
+        return np.asarray((~np.isnan(labels[self.rows(TRAIN), : len(self.plan.tasks)])).sum(axis=0))
 
     def patient_set(self, normaliser: Normaliser) -> PatientSet:
         """The rows of `training_set`, each patient's together."""
@@ -108,9 +116,10 @@ class SiteRows:
         cap = self.plan.aggregation.weight_row_cap
         train = self.rows(TRAIN)
         labelled = ~np.isnan(self.table.labels[train])
-        observed = ~np.isnan(self.table.features[train])
+        hourly = ~np.isnan(self.table.hours[train]).all(axis=1)
+        observed = np.concatenate([~np.isnan(self.table.features[train]), hourly], axis=1)
         counts = [int(labelled.any(axis=1).sum()), *labelled.sum(axis=0).tolist()]
-        for feature, rows in zip(self.plan.features, observed.T, strict=True):
+        for feature, rows in zip(self.plan.inputs, observed.T, strict=True):
             sees = [feature.name not in task.exclude for task in self.plan.tasks]
             learns = (rows & labelled[:, sees].any(axis=1)).any()  # else every gradient of its columns is zero here
             counts.append(int(rows.sum()) if learns else 0)
@@ -127,9 +136,13 @@ class SiteRows:
     def _counted(self, train_rows: NDArray[np.int64]) -> list[bool]:
         """For each task whether this site's own metrics enter the per-site mean: its test labels alone decide."""
         judge = Evaluation(self.plan, self.plan.evaluation.histogram_bins, True)
-        labels = self.table.labels[self.rows(TEST)]
+        rows = self.rows(TEST)
+        labels = with_hours(self.table.labels[rows], self.table.hour_labels[rows])
+        outputs = sum(task.outputs for task in self.plan.tasks) + len(self.plan.hourly) * self.plan.hours
+        scores = np.zeros((len(labels), outputs), dtype=np.float32)
         result = []
         for index, task in enumerate(self.plan.tasks):
-            scores = np.zeros((len(labels), task.outputs), dtype=np.float32)
-            result.append(judge.counted(exact_metrics(scores, labels[:, index], task), int(train_rows[index])))
+            part = judged(self.plan, index, scores, labels)
+            metrics = exact_metrics(part.scores, part.labels, task, weights=part.weights)
+            result.append(judge.counted(metrics, int(train_rows[index])))
         return result

@@ -18,12 +18,13 @@ from common.broadcast import Broadcast
 from common.errors import Refusal
 from common.evaluation import Evaluation
 from common.files import write_atomic
+from common.hourly import judged
 from common.layouts import evaluation_of, survey_of
 from common.model import Normaliser
 from common.model_file import ModelFile
 from common.privacy.evaluation import PrivateEvaluation
 from common.schedule import learning_rate
-from common.scores import exact_metrics, scores_of_logits, scores_of_oracle, task_columns
+from common.scores import exact_metrics, scores_of_logits, scores_of_oracle
 from common.start import start_digest
 
 Judge = Evaluation | PrivateEvaluation
@@ -76,7 +77,10 @@ def survey(session: Session, request: Request) -> Release:
         raise Refusal("malformed_request", f"{request.vector.size} survey edges instead of {shape[0] * shape[1]}.")
     edges = request.vector.reshape(shape)
     rows = session.rows(TRAIN)
-    return Statistics(layout.of(session.table.features[rows], session.table.labels[rows], edges), "survey")
+    table = session.table
+    features, labels = table.features[rows], table.labels[rows]
+    hours = None if session.plan.sequence is None else table.hours[rows]
+    return Statistics(layout.of(features, labels, edges, hours=hours), "survey")
 
 
 def compare(session: Session, request: Request) -> Opinion:
@@ -164,7 +168,7 @@ def _evaluate(session: Session, received: Broadcast, evaluation: Judge, part: in
         labels[rows],
         received.edges,
         oracle=oracle,
-        train_rows=(~np.isnan(labels[session.rows(TRAIN)])).sum(axis=0),
+        train_rows=session.labelled(labels),
     )
 
 
@@ -181,10 +185,11 @@ def _own_results(session: Session, received: Broadcast) -> dict[str, object]:
     rows = session.rows(TEST)
     scores, labels = _scores(session, received, rows), session.labels(received.normaliser)
     judge = Evaluation(session.plan, session.plan.evaluation.histogram_bins, True)
-    trained_on = (~np.isnan(labels[session.rows(TRAIN)])).sum(axis=0)
+    trained_on = session.labelled(labels)
     results = {}
-    for i, (task, columns) in enumerate(zip(session.plan.tasks, task_columns(session.plan), strict=True)):
-        metrics = exact_metrics(scores[:, columns], labels[rows, i], task)
+    for i, task in enumerate(session.plan.tasks):
+        part = judged(session.plan, i, scores, labels[rows])
+        metrics = exact_metrics(part.scores, part.labels, task, weights=part.weights)
         metrics |= {"train_n": int(trained_on[i]), "counted": judge.counted(metrics, int(trained_on[i]))}
         results[task.name] = metrics
     return {"site": session.config.name, "plan_hash": session.plan.hash, "tasks": results}

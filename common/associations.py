@@ -36,7 +36,12 @@ class Associations:
 
     @cached_property
     def columns(self) -> tuple[Feature | Task, ...]:
-        return (*self.plan.features, *self.plan.tasks)
+        return (*self.plan.features, *(self.plan.tasks[index] for index in self._tasks))
+
+    @cached_property
+    def _tasks(self) -> tuple[int, ...]:
+        """Those with one label for each row: what happens by the hour goes together with hours, which are not here."""
+        return tuple(index for index, task in enumerate(self.plan.tasks) if not task.hourly)
 
     @cached_property
     def measured(self) -> tuple[int, ...]:
@@ -53,7 +58,7 @@ class Associations:
         """Index in `Layout.block_names`, and name, of each column's block."""
         features, tasks = self.plan.features, self.plan.tasks
         inputs = [(1 + len(tasks) + index, f"input:{feature.name}") for index, feature in enumerate(features)]
-        return (*inputs, *((1 + index, f"task:{task.name}") for index, task in enumerate(tasks)))
+        return (*inputs, *((1 + index, f"task:{tasks[index].name}") for index in self._tasks))
 
     @cached_property
     def pairs(self) -> tuple[tuple[int, int], ...]:
@@ -81,7 +86,7 @@ class Associations:
     @cached_property
     def paired(self) -> tuple[slice, NDArray[np.int64]]:
         """Where the entries of pairs lie, and the code of each one's pair of blocks, as `Layout.paired`."""
-        blocks = 1 + 2 * len(self.plan.tasks) + len(self.plan.features)
+        blocks = 1 + 2 * len(self.plan.tasks) + len(self.plan.inputs)
         codes = [self._blocks[first][0] * blocks + self._blocks[second][0] for first, second in self.pairs]
         return slice(self.size - 2 * len(codes), self.size), np.array([*codes, *codes], dtype=np.int64)
 
@@ -107,12 +112,16 @@ class Associations:
 
         features: (n, F), labels: (n, T), both float32 in plan units with NaN for missing. edges: as `edges_of`.
         """
-        values = np.concatenate([features, labels], axis=1).astype(np.float64)
+        values = self.values(features, labels)
         known, correlation = self.correlations(values)
         first, second = np.array(self.pairs, dtype=np.int64).reshape(-1, 2).T
         rows, together = known[first, second], correlation[first, second]
         products = np.rint(rows * together * GRID) / GRID
         return np.concatenate([np.array([float(len(values))]), *self.histograms(values, edges), rows, products])
+
+    def values(self, features: Float32, labels: Float32) -> Float64:
+        """(n, columns) of features, (n, F), and labels, (n, T)."""
+        return np.concatenate([features, labels[:, list(self._tasks)]], axis=1).astype(np.float64)
 
     def without(self, total: NDArray[np.floating], own: Float64) -> Float64:
         """What the other sites have of `total`, (size,); 0 in columns and pairs that it leaves out."""

@@ -121,7 +121,7 @@ class Contribution:
             return ()
         tasks = self.plan.tasks
         found = [(0, tuple(range(1, 1 + len(tasks))))]
-        for index, feature in enumerate(self.plan.features):
+        for index, feature in enumerate(self.plan.inputs):
             seeing = tuple(1 + t for t, task in enumerate(tasks) if feature.name not in task.exclude)
             found.append((1 + len(tasks) + index, seeing))
         return tuple(found)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from common.entries import Entries
 from common.histogram import close_ends, refine
+from common.hourly import Judged, judged
 from common.ordinal import level, level_metrics, level_sums
 from common.plan import Plan, Task
 from common.scores import exact_metrics, task_columns
@@ -89,33 +90,36 @@ class Evaluation:
     ) -> Float64:
         """One site's vector, (size,).
 
-        scores: (n, outputs) of the rows judged. labels: (n, T), NaN where unlabelled. edges: (score_columns, bins - 1).
+        scores: (n, outputs + K H) of the rows judged. labels: (n, T + K H), NaN where unlabelled (`common.hourly`).
+        edges: (score_columns, bins - 1).
         oracle: (n, outputs) scores of the true risk. train_rows: (T,) labelled training rows, decides who is counted.
         """
         outputs = self._columns[-1].stop
-        parts = [self._tally(scores, labels[:, i], edges, i, 0) for i in range(len(self.plan.tasks))]
+        own = [judged(self.plan, index, scores, labels) for index in range(len(self.plan.tasks))]
+        parts = [self._tally(part, edges, index, 0) for index, part in enumerate(own)]
         for index, present in enumerate(self._oracle):
             if present:
                 source = np.full_like(scores, np.nan) if oracle is None else oracle
                 truth = np.where(np.isnan(source[:, self._columns[index].start]), np.nan, labels[:, index])
-                parts.append(self._tally(source, truth, edges, index, outputs))
+                known = ~np.isnan(truth)
+                part = Judged(source[known, self._columns[index]], truth[known])
+                parts.append(self._tally(part, edges, index, outputs))
         if self.final:
             counts = np.zeros(len(self.plan.tasks), dtype=np.int64) if train_rows is None else train_rows
-            for index, (task, columns) in enumerate(zip(self.plan.tasks, self._columns, strict=True)):
-                metrics = exact_metrics(scores[:, columns], labels[:, index], task)
+            for index, (task, part) in enumerate(zip(self.plan.tasks, own, strict=True)):
+                metrics = exact_metrics(part.scores, part.labels, task, weights=part.weights)
                 parts.append(self._site_sums(metrics, int(counts[index])))
         return np.concatenate(parts)
 
-    def _tally(self, scores: Float32, label: Float32, edges: Float32, index: int, first_edge: int) -> Float64:
+    def _tally(self, part: Judged, edges: Float32, index: int, first_edge: int) -> Float64:
         task, columns = self.plan.tasks[index], self._columns[index]
-        known = ~np.isnan(label)
-        own, truth = scores[known, columns], label[known]
+        own, truth = part.scores, part.labels
         if task.kind == "regression":
             low, high = task.range or (0.0, 1.0)
             return ValueTally.of(own[:, 0], truth, low=low, span=high - low).vector
         limits = edges[first_edge + columns.start : first_edge + columns.stop]
-        if task.kind == "binary":
-            return ScoreTally.of(own[:, 0], truth == 1.0, limits[0]).vector
+        if task.yes_or_no:
+            return ScoreTally.of(own[:, 0], truth == 1.0, limits[0], weights=part.weights).vector
         if task.kind == "ordinal":
             cuts = [ScoreTally.of(own[:, k], truth > k, limits[k]).vector for k in range(task.outputs)]
             return np.concatenate([*cuts, level_sums(level(own), truth.astype(np.int64), task.outputs)])
@@ -184,7 +188,7 @@ class Evaluation:
             low, high = task.range or (0.0, 1.0)
             return {"pooled": ValueTally(part).metrics(span=high - low)}
         tallies = self._scores_in(task, part)
-        binary = task.kind == "binary"
+        binary = task.yes_or_no
         pooled = tallies[0].metrics() if binary else _over_classes(tallies)
         if not binary and pooled["n"]:
             further = part[-_FURTHER[task.kind] :]
@@ -199,7 +203,7 @@ class Evaluation:
         if areas:
             value, bound = np.mean(np.array(areas), axis=0)
             entry["auroc_histogram"] = {"auroc": float(value), "bound": float(bound), "bins": self.bins}
-        if task.kind == "binary":
+        if binary:
             calibration = tallies[0].calibration(groups=self.plan.evaluation.calibration_groups)
             if calibration is not None:
                 entry["calibration"] = calibration

@@ -6,13 +6,14 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 
 
-def histogram(values: NDArray[np.float32], edges: NDArray[np.float32]) -> Float64:
+def histogram(values: NDArray[np.float32], edges: NDArray[np.float32], weights: Float64 | None = None) -> Float64:
     """Counts, (bins,), of `values` between the inner `edges`, (bins - 1,) ascending; the end bins are open.
 
     A value equal to an edge falls into the bin above it. Comparison is in float32, as on every site.
+    weights: what each value counts; 1 if not given.
     """
     bins = np.searchsorted(np.asarray(edges, dtype=np.float32), np.asarray(values, dtype=np.float32), side="right")
-    return np.bincount(bins, minlength=len(edges) + 1).astype(np.float64)
+    return np.bincount(bins, weights, minlength=len(edges) + 1).astype(np.float64)
 
 
 def quantiles(edges: Float64, counts: Float64, at: Float64) -> Float64:

@@ -33,7 +33,8 @@ class Targets:
     """Labels of n rows, made ready once for many batches; a weight of 0 marks an unlabelled cell.
 
     binary: (n, columns of binary and ordinal tasks), value: (n, regression tasks), both float32. level: (n, multiclass
-    tasks) int64. Each with its weights; a question that an ordinal task does not ask of a row has the weight 0.
+    tasks) int64. hour: (n, K H) float32, K hourly tasks one after another. Each with its weights; a question that an
+    ordinal task does not ask of a row has the weight 0.
     """
 
     binary: Tensor
@@ -42,6 +43,8 @@ class Targets:
     value_weight: Tensor
     level: Tensor
     level_weight: Tensor
+    hour: Tensor
+    hour_weight: Tensor
 
     def __getitem__(self, rows: slice) -> "Targets":
         return Targets(*(getattr(self, field.name)[rows] for field in fields(self)))
@@ -52,6 +55,7 @@ class MultiTaskLoss:
     """Sum over tasks of weight x mean over rows of cross-entropy in nats, or Huber loss of the standardised label.
 
     The mean is over all rows of the batch, not over the labelled ones: a row has the same effect in whatever company.
+    The loss of a row in an hourly task is the mean over its labelled hours: a long stay has no more of a say.
     label_mean, label_std: (T,) float32; regression targets are standardised with them.
     """
 
@@ -71,13 +75,16 @@ class MultiTaskLoss:
         return {kind: [each[i] for i in tasks] for kind, tasks in self._tasks.items()}
 
     def targets(self, labels: Tensor, weights: Tensor) -> Targets:
-        """labels: (n, T) float32, NaN where unlabelled. weights: (T,) float32."""
+        """labels: (n, T + K H) float32, NaN where unlabelled (`common.hourly`). weights: (T,) float32."""
+        tasks = len(self.layout.plan.tasks)
+        labels, hours = labels[:, :tasks], labels[:, tasks:]
         cell = torch.where(labels.isnan(), 0.0, weights)
         known = labels.nan_to_num(0.0)
         value, level = (self._tasks[kind] for kind in ("regression", "multiclass"))
         truth, weight = self._two_sided(labels, cell)
         standard = (known[:, value] - self.label_mean[value]) / self.label_std[value]
-        return Targets(truth, weight, standard, cell[:, value], known[:, level].long(), cell[:, level])
+        each = (truth, weight, standard, cell[:, value], known[:, level].long(), cell[:, level])
+        return Targets(*each, hours.nan_to_num(0.0), self._hour_weights(hours, weights))
 
     def _two_sided(self, labels: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """What each column of binary and ordinal tasks should answer, and its weight, both (n, those columns)."""
@@ -92,8 +99,18 @@ class MultiTaskLoss:
         task_of_column = [i for i, column in zip(tasks, columns, strict=True) for _ in range(column.shape[1])]
         return truth.nan_to_num(0.0), torch.where(truth.isnan(), 0.0, cell[:, task_of_column])
 
+    def _hour_weights(self, hours: Tensor, weights: Tensor) -> Tensor:
+        """(n, K H) the weight of the hour's task over the row's labelled hours. hours: (n, K H) labels."""
+        plan = self.layout.plan
+        labelled = (~hours.isnan()).view(len(hours), len(plan.hourly), plan.hours).float()
+        share = labelled / labelled.sum(dim=2, keepdim=True).clamp(min=1.0)
+        return (share * weights[list(plan.hourly), None]).flatten(1)
+
     def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
-        """Scalar. logits: (n, outputs). An unlabelled cell adds exactly 0 and has no gradient."""
+        """Scalar. logits: (n, outputs + K H). An unlabelled cell adds exactly 0 and has no gradient."""
+        hours = logits[:, self.layout.outputs :]
+        if hours.shape[1]:
+            logits = logits[:, : self.layout.outputs]
         # All tasks of a kind in one call: with many small tasks the calls, not the arithmetic, take the time.
         total = logits.new_zeros(())
         if self._tasks["binary"]:
@@ -106,6 +123,10 @@ class MultiTaskLoss:
         for index, columns in enumerate(self._columns["multiclass"]):
             loss = functional.cross_entropy(logits[:, columns], targets.level[:, index], reduction="none")
             total = total + (loss * targets.level_weight[:, index]).sum()
+        if hours.shape[1]:
+            total = total + functional.binary_cross_entropy_with_logits(
+                hours, targets.hour, targets.hour_weight, reduction="sum"
+            )
         return total / logits.shape[0]
 
     def _scores(self, logits: Tensor, kind: str) -> Tensor:

@@ -18,6 +18,7 @@ from common.plan import Plan, Task
 from common.tally import sigmoid
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 _SMALLEST_PROBABILITY = 1e-6
 
 
@@ -57,15 +58,18 @@ def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
-def exact_metrics(scores: Float32, labels: Float32, task: Task) -> dict[str, Any]:
+def exact_metrics(scores: Float32, labels: Float32, task: Task, *, weights: Float64 | None = None) -> dict[str, Any]:
     """Metrics of one task over one site's own rows: n; auroc, auprc, brier, accuracy, kappa, mae, rmse as they apply.
 
     scores: (n, task.outputs). labels: (n,) float32, NaN where unlabelled. Multiclass AUROC and AUPRC are means over the
     classes that are both present and absent among the rows (one against the rest), ordinal ones over the cuts that
     have rows on both sides (beyond against not).
+    weights: (n,) of the hours of an hourly task, see `common.hourly`; n and positives then count stays.
     """
     known = ~np.isnan(labels)
     scores, labels = scores[known], labels[known]
+    if weights is not None:
+        return _of_hours(scores[:, 0], labels == 1.0, weights[known])
     result: dict[str, Any] = {"n": len(labels)}
     if len(labels) == 0:
         return result
@@ -91,3 +95,17 @@ def exact_metrics(scores: Float32, labels: Float32, task: Task) -> dict[str, Any
         precisions = [average_precision(scores[:, k], truth[:, k]) for k in both]
         result |= {"auroc": float(np.mean(np.array(areas))), "auprc": float(np.mean(np.array(precisions)))}
     return result
+
+
+def _of_hours(scores: Float32, truth: NDArray[np.bool_], weights: Float64) -> dict[str, Any]:
+    """What `exact_metrics` tells of hours. scores, truth, weights: (hours,)."""
+    total = float(weights.sum())
+    result: dict[str, Any] = {"n": round(total)}
+    if total == 0.0:
+        return result
+    result |= {"positives": round(float(weights[truth].sum())), "hours": len(scores)}
+    result["accuracy"] = float((weights * ((scores > 0) == truth)).sum() / total)
+    result["brier"] = float((weights * (sigmoid(scores) - truth) ** 2).sum() / total)
+    area = auroc(scores, truth, weights=weights)
+    precision = average_precision(scores, truth, weights=weights)
+    return result if area is None else result | {"auroc": area, "auprc": precision}

@@ -12,7 +12,7 @@ from common.model_file import ModelFile
 from common.plan import Plan
 
 Float32 = NDArray[np.float32]
-_SAME = ("hidden", "linear_path", "piecewise_bins", "z_clip")
+_SAME = ("hidden", "linear_path", "piecewise_bins", "z_clip", "encoder", "sequence_width", "sequence_layers")
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ def starting_point(plan: Plan, model: ModelFile, *, source: str) -> StartingPoin
         old, new = getattr(before.model, key), getattr(plan.model, key)
         if old != new:
             raise PlanError(f"{source}: model.{key} is {old} there and {new} in the plan; they have to be the same.")
-    if before.features != plan.features:
+    if (before.features, before.sequence) != (plan.features, plan.sequence):
         raise PlanError(f"{source}: its plan has other features, or in another order, than the plan that goes on.")
     layout, earlier = Layout(plan), Layout(before)
     vector = initial_parameters(layout, seed=plan.seeds.training)
     old_parts = earlier.split(model.parameters)
     kept = {task.name: number for number, task in enumerate(before.tasks) if task.name not in model.left_out}
     for name, part in layout.split(vector).items():
-        if name.startswith("encoder."):
+        if name.startswith(("encoder.", "sequence.")):
             part[:] = old_parts[name]
             continue
         for number, task in enumerate(plan.tasks):

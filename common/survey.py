@@ -26,7 +26,8 @@ class Survey:
     """Layout of a survey vector: rows; count, sum, sum of squares per feature; histograms; label sums.
 
     Values of numeric features and regression labels enter as (value - low) / (high - low) of the plan's range, so each
-    row adds at most 1 to any entry.
+    row adds at most 1 to any entry. A feature of a sequence enters with the mean of a stay's observed hours and the
+    mean of their squares: a stay of many hours has no more of a say than a short one.
     """
 
     plan: Plan
@@ -37,8 +38,8 @@ class Survey:
 
     @cached_property
     def _range(self) -> tuple[Float64, Float64]:
-        """(low, span) of each feature, (F,); binary and categorical ones count from 0 in steps of 1."""
-        ranges = [feature.range or (0.0, 1.0) for feature in self.plan.features]
+        """(low, span) of each feature, (F + S,); binary and categorical ones count from 0 in steps of 1."""
+        ranges = [feature.range or (0.0, 1.0) for feature in self.plan.inputs]
         low, high = np.array(ranges, dtype=np.float64).T
         return low, high - low
 
@@ -49,13 +50,13 @@ class Survey:
 
     @property
     def size(self) -> int:
-        features, numeric = len(self.plan.features), len(self._columns.numeric)
+        features, numeric = len(self.plan.inputs), len(self._columns.numeric)
         return 1 + 3 * features + numeric * SURVEY_BINS + 3 * len(self.plan.tasks)
 
     @cached_property
     def entries(self) -> tuple[Entries, ...]:
         """What the vector holds, in order, and the block of the plan that it is about."""
-        features = [f"input:{feature.name}" for feature in self.plan.features]
+        features = [f"input:{feature.name}" for feature in self.plan.inputs]
         tasks = [f"task:{task.name}" for task in self.plan.tasks]
         parts = [Entries("rows", "shared")]
         parts += [Entries(meaning, name) for meaning in ("count", "sum", "sum of squares") for name in features]
@@ -68,12 +69,12 @@ class Survey:
         inner = np.arange(1, SURVEY_BINS, dtype=np.float32) / SURVEY_BINS
         return np.tile(inner, (len(self._columns.numeric), 1))
 
-    def of(self, features: Float32, labels: Float32, edges: Float32) -> Float64:
+    def of(self, features: Float32, labels: Float32, edges: Float32, *, hours: Float32 | None = None) -> Float64:
         """One site's survey vector, (size,), of its training rows.
 
-        features: (n, F), labels: (n, T), both float32 in plan units with NaN for missing.
+        features: (n, F), labels: (n, T), hours: (n, H, S), float32 in plan units with NaN for missing.
         """
-        low, span = self._range
+        low, span = (part[: len(self.plan.features)] for part in self._range)
         scaled = (features - low) / span
         scaled[:, [index for index, _ in self._columns.categories]] *= 0.0  # codes have no mean
         known = ~np.isnan(features)
@@ -86,9 +87,21 @@ class Survey:
         label_low, label_span = self._label_range
         labelled = ~np.isnan(labels) & regression
         label = np.where(labelled, (labels - label_low) / label_span, 0.0)
-        parts = [known.sum(0), filled.sum(0), (filled**2).sum(0), *counts]
+        moments = np.stack([known.sum(0), filled.sum(0), (filled**2).sum(0)])
+        if hours is not None:
+            moments = np.concatenate([moments, self._of_hours(hours)], axis=1)
+        parts = [moments.ravel(), *counts]
         parts += [labelled.sum(0), label.sum(0), (label**2).sum(0)]
         return np.concatenate([[len(features)], *parts]).astype(np.float64)
+
+    def _of_hours(self, hours: Float32) -> Float64:
+        """(3, S) sums over stays of: observed at all, mean of the observed hours, mean of their squares."""
+        low, span = (part[len(self.plan.features) :] for part in self._range)
+        known = ~np.isnan(hours)
+        scaled = np.where(known, (hours - low) / span, 0.0)
+        observed = np.maximum(known.sum(axis=1), 1)
+        means, squares = scaled.sum(axis=1) / observed, (scaled**2).sum(axis=1) / observed
+        return np.stack([known.any(axis=1).sum(axis=0), means.sum(axis=0), squares.sum(axis=0)])
 
     def plausible(self, vector: NDArray[np.floating]) -> bool:
         """Whether one site can have sent this: rows below a thousand million, every other entry from 0 to the rows."""
@@ -96,8 +109,8 @@ class Survey:
         return bool(0 <= vector[0] <= 1e9 and (vector >= -slack).all() and (vector <= vector[0] + slack).all())
 
     def _parts(self, total: Float64) -> tuple[Float64, Float64, Float64, Float64]:
-        """(rows, feature sums (3, F), histograms (numeric, bins), label sums (3, T))"""
-        features, tasks = len(self.plan.features), len(self.plan.tasks)
+        """(rows, feature sums (3, F + S), histograms (numeric, bins), label sums (3, T))"""
+        features, tasks = len(self.plan.inputs), len(self.plan.tasks)
         rows, moments, counts, labels = np.split(total, [1, 1 + 3 * features, len(total) - 3 * tasks])
         return rows, moments.reshape(3, features), counts.reshape(-1, SURVEY_BINS), labels.reshape(3, tasks)
 
@@ -109,10 +122,10 @@ class Survey:
         return np.array(refined, dtype=np.float32).reshape(-1, SURVEY_BINS - 1)
 
     def missing(self, total: Float64) -> dict[str, float]:
-        """Pooled share of training rows in which each feature is missing."""
+        """Pooled share of training rows in which each feature is missing, at all hours if it is of the sequence."""
         rows, moments, _, _ = self._parts(total)
         shares = 1.0 - moments[0] / max(float(rows[0]), 1.0)
-        return {feature.name: float(share) for feature, share in zip(self.plan.features, shares, strict=True)}
+        return {feature.name: float(share) for feature, share in zip(self.plan.inputs, shares, strict=True)}
 
     def normaliser(self, total: Float64, edges: Float32, *, features: list[bool], tasks: list[bool]) -> Normaliser:
         """The pooled normaliser from the sum of pass 2 and its edges; `features` and `tasks` say which take part."""
@@ -121,7 +134,8 @@ class Survey:
         mean, std = _moments(count, first, second)
         at = np.linspace(0.0, 1.0, self.plan.model.piecewise_bins + 1)
         at = np.clip(at, _OUTER_QUANTILE, 1.0 - _OUTER_QUANTILE)
-        quantile = np.tile(at, (len(low), 1))
+        rows_only = len(self.plan.features)
+        quantile = np.tile(at, (rows_only, 1))
         for row, feature in enumerate(self._columns.numeric):
             limits = np.concatenate([[0.0], edges[row].astype(np.float64), [1.0]])
             quantile[feature] = quantiles(limits, counts[row], at)
@@ -130,7 +144,7 @@ class Survey:
         return Normaliser(
             mean=(low + mean * span).astype(np.float32),
             std=(std * span).astype(np.float32),
-            edges=(low[:, None] + quantile * span[:, None]).astype(np.float32),
+            edges=(low[:rows_only, None] + quantile * span[:rows_only, None]).astype(np.float32),
             available=np.array(features, dtype=np.float32),
             label_mean=(label_low + label_mean * label_span).astype(np.float32),
             label_std=(label_std * label_span).astype(np.float32),

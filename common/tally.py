@@ -36,14 +36,20 @@ class ScoreTally:
         return 3 * bins + 3
 
     @staticmethod
-    def of(logits: Float32, positive: NDArray[np.bool_], edges: Float32) -> "ScoreTally":
-        """logits, positive: (n,) rows with a label. edges: (bins - 1,) ascending, in logits."""
+    def of(
+        logits: Float32, positive: NDArray[np.bool_], edges: Float32, *, weights: Float64 | None = None
+    ) -> "ScoreTally":
+        """logits, positive: (n,) rows with a label. edges: (bins - 1,) ascending, in logits.
+
+        weights: (n,) of hours, those of one stay together 1, so that a stay adds at most 1 to an entry; 1 if not given.
+        """
         probability = sigmoid(logits)
-        bins = np.searchsorted(edges, logits, side="right")
-        sums = np.bincount(bins, weights=probability, minlength=len(edges) + 1)
+        each = np.ones(len(logits)) if weights is None else weights
+        sums = histogram(logits, edges, each * probability)
         log_loss = np.logaddexp(0.0, np.where(positive, -1.0, 1.0) * logits.astype(np.float64))
-        tail = [((probability - positive) ** 2).sum(), log_loss.sum(), ((logits > 0) == positive).sum()]
-        positives, negatives = histogram(logits[positive], edges), histogram(logits[~positive], edges)
+        right = (logits > 0) == positive
+        tail = [(each * part).sum() for part in ((probability - positive) ** 2, log_loss, right)]
+        positives, negatives = (histogram(logits[part], edges, each[part]) for part in (positive, ~positive))
         return ScoreTally(np.concatenate([positives, negatives, sums, tail]))
 
     @property

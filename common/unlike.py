@@ -30,7 +30,7 @@ _ORDINARY = 0.1  # standard deviation, in Fisher's z, of one association between
 _ORDINARY_SHARE = 1.2  # of the logit of a share
 _MOST_SHARE = 3.0  # so much can a share alone say; some codes are rare at one hospital only
 _AT_LEAST = 2.5  # of the log likelihood ratio of a reversed code, whatever its share says
-_LEVEL = 0.001  # chance that a site whose columns are right names one as reversed or unrelated
+_LEVEL = 0.01  # chance that a site whose columns are right names one as reversed or unrelated
 _TWINS = 0.95  # a column that is another one once more, such as a label that is an input of another task
 _LARGEST = 0.85  # more than this is not expected of any association
 

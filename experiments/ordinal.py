@@ -50,7 +50,9 @@ _HEAD = """# Ordered classes
 Written by `python -m experiments.ordinal DATA`; do not edit by hand. The severity of coronary disease, 0 to 4, learnt
 by the heart federation (`examples/heart.toml`, plain sums) in three ways: as yes or no (grade 2 and more, as the
 example has it), as several classes without an order, and as ordered ones. **Validation rows** of all sites together,
-mean over seeds {seeds}, with the 95 % bootstrap interval over seeds; the last column is paired. Commit `{commit}`.
+mean over seeds {seeds}, with the 95 % bootstrap interval over seeds; the last column is paired.
+
+Runs of commit `{commit}`.
 """
 
 

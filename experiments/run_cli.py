@@ -16,6 +16,10 @@ _DEMO_MARK = "DEMO"
 Start = Annotated[
     Path | None, typer.Option("--start", metavar="MODEL", help="The model that a plan with [start] goes on from.")
 ]
+Hours = Annotated[
+    list[Path] | None,
+    typer.Option("--hours", help="For a plan with [sequence]: hourly table(s) of all sites that are bare tables."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last finished round in --out.")]
 
 
@@ -58,6 +62,7 @@ def simulate(
     out: Out = Path("runs/latest"),
     seed: Seed = None,
     settings: Settings = None,
+    hours: Hours = None,
     resume: Resume = False,
     start: Start = None,
     benefit: Annotated[
@@ -65,11 +70,11 @@ def simulate(
     ] = False,
 ) -> None:
     """Run a federation over the tables in a folder, each as one virtual site."""
-    from client.config import find_sites
+    from client.config import find_sites, with_hours
     from common.files import read_plan
 
     plan = read_plan(federation, overrides=_overrides(settings, seed))
-    _run_and_show(plan, find_sites(sites), out, resume=resume, start=start, benefit=benefit)
+    _run_and_show(plan, with_hours(find_sites(sites), hours or ()), out, resume=resume, start=start, benefit=benefit)
 
 
 def prepare(
@@ -78,9 +83,10 @@ def prepare(
     out: Annotated[Path, typer.Option("--out", help="Folder for plan.json, roster.json and sites/NAME/.")],
     seed: Seed = None,
     settings: Settings = None,
+    hours: Hours = None,
 ) -> None:
     """Write the plan, one virtual site per table, their keys and a roster, for `flwr run` over many cores."""
-    from client.config import find_sites
+    from client.config import find_sites, with_hours
     from common.errors import RunError
     from common.files import read_plan, write_atomic
     from experiments.enrolment import check_rules, enrol_virtual
@@ -88,7 +94,7 @@ def prepare(
     from server.journal import PLAN
 
     plan = read_plan(federation, overrides=_overrides(settings, seed))
-    configs = find_sites(sites)
+    configs = with_hours(find_sites(sites), hours or ())
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: this is no empty folder; choose another --out.")
     if plan.aggregation.secure:

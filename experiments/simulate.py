@@ -98,9 +98,10 @@ def _check_count(plan: Plan, sites: int) -> None:
 def _check_labels(plan: Plan, tables: dict[str, SiteTable]) -> None:
     """A task whose label column no site has is a slip in the plan; one whose cells are empty everywhere is left out."""
     for task in plan.tasks:
-        if all(task.label in table.report.absent_labels for table in tables.values()):
+        if all(task.source in table.report.absent_labels for table in tables.values()):
+            what = f"its label column {task.label!r}" if task.label else f"what its event {task.event!r} is made of"
             raise PlanError(
-                f"task {task.name!r}: no site has its label column {task.label!r}; "
+                f"task {task.name!r}: no site has {what}; "
                 "correct 'label' in the plan, or name the column under [columns] in a site.toml."
             )
 
@@ -142,7 +143,9 @@ def read_site_files(sites: dict[str, Path]) -> dict[str, Any]:
                 "patients": report["patients"],
                 **report["rows_by_set"],
                 "unlike": _unlike(folder),
-                "missing": {feature["name"]: feature["missing"] for feature in report["features"]},
+                "missing": {
+                    feature["name"]: feature["missing"] for feature in (*report["features"], *report["hour_features"])
+                },
             },
             "norms": [
                 {"round": number, "before": d["norm_before_clip"], "after": d["norm_after_clip"]}

@@ -38,6 +38,8 @@ def read_task(path: Path, name: str | None) -> dict[str, Any]:
 
 def extended(plan: Plan, task: dict[str, Any], *, source: str) -> Plan:
     """`plan` with `task` as its last. Raises PlanError, naming `source`, if the two do not go together."""
+    if plan.sequence is not None:
+        raise PlanError(f"{source}: the model's plan has [sequence]; adapt is made for models without one.")
     names = [each.name for each in plan.tasks]
     if task.get("name") in names:
         raise PlanError(

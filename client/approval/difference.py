@@ -23,7 +23,12 @@ def difference(old: Plan, new: Plan) -> list[str]:
         else:
             values = [(key, then[name].get(key), value) for key, value in now[name].items()]
             lines += [f"{name}.{key}: {_text(a)} -> {_text(b)}" for key, a, b in values if a != b]
-    for kind, a, b in (("features", old.features, new.features), ("tasks", old.tasks, new.tasks)):
+    in_order = (
+        ("features", old.features, new.features),
+        ("sequence.features", old.hour_features, new.hour_features),
+        ("tasks", old.tasks, new.tasks),
+    )
+    for kind, a, b in in_order:
         names = [one.name for one in a], [one.name for one in b]
         if sorted(names[0]) == sorted(names[1]) and names[0] != names[1]:
             lines.append(f"{kind}: the same in another order, {', '.join(names[1])}")
@@ -33,11 +38,15 @@ def difference(old: Plan, new: Plan) -> list[str]:
 def _tables(plan: Plan) -> Tables:
     """Section -> its keys; each feature and task is a table of its own, 'features.age_years'."""
     result: Tables = {}
-    for section, content in plan.model_dump(mode="json").items():
-        if isinstance(content, list):
-            result |= {f"{section}.{table['name']}": table for table in content}
-        elif content is not None:
-            result[section] = content
+    content = plan.model_dump(mode="json")
+    if (sequence := content.pop("sequence")) is not None:
+        content["sequence.features"] = sequence.pop("features")
+        content["sequence"] = sequence
+    for section, keys in content.items():
+        if isinstance(keys, list):
+            result |= {f"{section}.{table['name']}": table for table in keys}
+        elif keys is not None:
+            result[section] = keys
     return result
 
 

@@ -29,10 +29,12 @@ def alone(plan: Plan, *, noise: bool = True) -> Plan:
     """
     company = {"strategy": "fedavg", "secure": False, "clip_norm": _NO_CLIPPING, "min_sites": 1, "min_task_sites": 1}
     changes: dict[str, Any] = {"aggregation": company}
-    changes["training"] = plan.training.model_dump(mode="json") | {"proximal_mu": 0.0}
+    changes["training"] = plan.training.model_dump(mode="json") | {"proximal_mu": 0.0, "patience": None}
     if not noise:
         changes["privacy"] = {}
-    return plan_from_dict(json.loads(plan.canonical) | changes, source=plan.federation.name)
+    content = json.loads(plan.canonical)
+    content.pop("start", None)  # an earlier model is of others
+    return plan_from_dict(content | changes, source=plan.federation.name)
 
 
 def train_alone(rows: SiteRows) -> ModelFile:

@@ -10,7 +10,7 @@ from client.benefit.alone import train_alone
 from client.benefit.answers import TaskOutput
 from client.benefit.bands import bands_of
 from client.benefit.calibrate import calibrator_of
-from client.benefit.candidates import FEDERATED, Candidates, scores
+from client.benefit.candidates import FEDERATED, KINDS, Candidates, scores
 from client.benefit.choice import Choice, choose
 from client.benefit.conformal import fit_conformal
 from client.benefit.fine_tune import fine_tune
@@ -50,7 +50,7 @@ def assess(finished: Finished, *, least: int) -> tuple[dict[str, Any], SiteOutpu
     validation = _part(rows, candidates, VALIDATION)
     decided: dict[str, tuple[Choice, TaskOutput]] = {}
     for number, (task, columns) in enumerate(zip(received.plan.tasks, task_columns(received.plan), strict=True)):
-        if task.name not in received.left_out:
+        if task.name not in received.left_out and task.kind in KINDS:
             own = {name: each[:, columns] for name, each in validation.scores.items()}
             decided[task.name] = _decide(rows, number, own, labels[:, number], validation.index)
     tasks = {name: output for name, (_, output) in decided.items()}
@@ -62,6 +62,7 @@ def assess(finished: Finished, *, least: int) -> tuple[dict[str, Any], SiteOutpu
 
 def _candidates(rows: SiteRows, received: ModelFile) -> tuple[Candidates, list[str]]:
     notes = [f"The federation left {name} out, so there is nothing to compare." for name in received.left_out]
+    notes += [f"{t.name} is {t.kind}, of which nothing is said here." for t in rows.plan.tasks if t.kind not in KINDS]
     tuned, epochs = None, {}
     if _validates(rows):
         tuned, epochs = fine_tune(received, rows)

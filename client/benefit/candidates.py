@@ -14,6 +14,8 @@ from common.plan import Task
 from common.scores import scores_of_logits, task_columns
 
 Float32 = NDArray[np.float32]
+KINDS = ("binary", "multiclass", "regression")
+"""Of tasks that are chosen for, calibrated and bounded; another keeps the federated model as it is."""
 FEDERATED, FINE_TUNED, LOCAL = "federated", "fine-tuned", "local"
 
 

@@ -6,7 +6,7 @@ validation loss was lowest, the first of them 0: as received.
 
 import numpy as np
 
-from client.benefit.candidates import losses, scores, with_heads
+from client.benefit.candidates import KINDS, losses, scores, with_heads
 from client.site_rows import VALIDATION, SiteRows
 from client.training.trainer import Float32, Trainer, batch_generator
 from common.errors import Refusal
@@ -62,6 +62,6 @@ def _losses(model: ModelFile, rows: SiteRows) -> dict[str, float]:
     result = {}
     for number, (task, columns) in enumerate(zip(model.plan.tasks, task_columns(model.plan), strict=True)):
         known = ~np.isnan(labels[:, number])
-        if known.sum() >= FEWEST_ROWS:
+        if task.kind in KINDS and known.sum() >= FEWEST_ROWS:
             result[task.name] = float(losses(task, found[known, columns], labels[known, number]).mean())
     return result

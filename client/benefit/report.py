@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.benefit.answers import CANNOT_SAY, REASONS, Answers, TaskOutput, answer, errors
+from client.benefit.bands import Bands
 from client.benefit.bootstrap import compare, measure_name, too_few
 from client.benefit.calibrate import Calibrator, calibration_error
 from client.benefit.candidates import FEDERATED, FINE_TUNED, LOCAL
@@ -18,6 +19,7 @@ from common.scores import exact_metrics
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+_NORMAL_90 = 1.645  # standard deviations about the mean that hold 90 % of a normal distribution
 _KEPT = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 PAIRS = ((FEDERATED, LOCAL), (FINE_TUNED, LOCAL), (FINE_TUNED, FEDERATED))
 
@@ -55,7 +57,7 @@ def task_report(plan: Plan, test: TestRows, output: TaskOutput, *, least: int) -
         task, output.conformal, output.calibrator, own, test.labels, test.patients
     )
     if output.bands is not None:
-        entry["bands"] = asdict(output.bands) | {"groups": _bands(output, answers, test.labels)}
+        entry["bands"] = asdict(output.bands) | {"groups": _bands(output.bands, answers, test.labels)}
     entry["cannot_say"] = cannot_say(task, answers, test.labels)
     if task.kind != "regression":
         entry["risk_coverage"] = risk_coverage(task, answers, test.labels)
@@ -91,18 +93,19 @@ def _joining(test: TestRows, gains: dict[str, Any]) -> dict[str, Any]:
 def _calibration(task: Task, output: TaskOutput, own: Float32, labels: Float32) -> dict[str, Any]:
     found = asdict(output.calibrator)
     result = {name: value for name, value in found.items() if value not in ("", 0.0) or name == "kind"}
-    if task.kind != "regression":
-        result.pop("scale", None)
-        if len(labels):
-            for name, calibrator in (("before", Calibrator()), ("after", output.calibrator)):
-                result[name] = calibration_error(calibrator.probabilities(task, own), labels)
+    if task.kind == "regression":
+        if len(labels) and output.calibrator.scale:
+            gap = np.abs(own[:, 0].astype(np.float64) - labels)
+            result["within_1_645_scales"] = float((gap <= _NORMAL_90 * output.calibrator.scale).mean())
+    elif len(labels):
+        for name, calibrator in (("before", Calibrator()), ("after", output.calibrator)):
+            result[name] = calibration_error(calibrator.probabilities(task, own), labels)
     return result
 
 
-def _bands(output: TaskOutput, answers: Answers, labels: Float32) -> dict[str, Any]:
+def _bands(bands: Bands, answers: Answers, labels: Float32) -> dict[str, Any]:
     """Share of the test rows in each band, and how many of those had the outcome."""
-    assert output.bands is not None  # noqa: S101  asked for binary tasks only
-    names = np.where(answers.said, output.bands.names(answers.p[:, 1]), CANNOT_SAY)
+    names = np.where(answers.said, bands.names(answers.p[:, 1]), CANNOT_SAY)
     result = {}
     for name in ("low", "medium", "high", CANNOT_SAY):
         there = names == name

@@ -1,6 +1,6 @@
-"""A column after cleaning: its numbers, and what cleaning took away."""
+"""Columns after cleaning: their numbers, and what cleaning took away."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,3 +19,20 @@ class Cleaned:
     unknown_code: int = 0
     unit_from: str | None = None
     looks_like: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Hours:
+    """What `read_hours` finds.
+
+    values: (rows, H, S) float32, labels: (rows, H, K) float32. features, tasks: what cleaning took away of each column,
+    with the values of the hours read. rows_read: of the hourly tables. dropped: reason -> rows that are no inputs;
+    those of later hours are still read for labels.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    features: tuple[Cleaned, ...] = ()
+    tasks: tuple[Cleaned, ...] = ()
+    rows_read: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)

@@ -63,7 +63,29 @@ def keep_need(plan: Plan) -> Need | None:
 def label_needs(plan: Plan) -> list[Need]:
     """Labels and oracles: what may be absent, and what a separate table of labels can hold."""
     oracles = [Need(column, "number", f"oracle ({task.name})", True) for task in plan.tasks for column in task.oracle]
-    return _distinct([*(label_need(task) for task in plan.tasks), *oracles])
+    return _distinct([*(label_need(task) for task in plan.tasks if not task.hourly), *oracles])
+
+
+def key_need(plan: Plan) -> Need:
+    """What tables of labels and of hours are joined on."""
+    return row_need(plan) or patient_need(plan)
+
+
+def hour_need(plan: Plan) -> Need:
+    return Need("" if plan.sequence is None else plan.sequence.hour, "number", "hour")
+
+
+def hour_label_need(task: Task) -> Need:
+    return Need(task.label, "flag", f"hourly label ({task.name})", optional=True)
+
+
+def hour_needs(plan: Plan, *, labelled: bool = True) -> list[Need]:
+    """What a hourly table has; nothing of a plan without a sequence. labelled: with the labels that it may have."""
+    if plan.sequence is None:
+        return []
+    tasks = [plan.tasks[index] for index in plan.hourly if plan.tasks[index].label] if labelled else []
+    features = [feature_need(feature) for feature in plan.sequence.features]
+    return _distinct([key_need(plan), hour_need(plan), *features, *(hour_label_need(task) for task in tasks)])
 
 
 def row_needs(plan: Plan) -> list[Need]:
@@ -88,7 +110,7 @@ def check_names(config: SiteConfig, plan: Plan) -> None:
     That is a name that the plan does not have, or a feature that is read from the column of a label, an identifier,
     the split or another feature.
     """
-    columns = {need.name: need for need in (*row_needs(plan), *label_needs(plan))}
+    columns = {need.name: need for need in (*row_needs(plan), *label_needs(plan), *hour_needs(plan))}
     for name, column in config.columns.items():
         if name not in columns:
             raise PlanError(f"{config.source}: [columns] {name!r} is no column of the plan{_nearest(name, columns)}.")
@@ -97,8 +119,13 @@ def check_names(config: SiteConfig, plan: Plan) -> None:
                 f'{config.source}: [columns] {name} = "" is only for features and labels; '
                 f"this is the plan's {columns[name].role} column."
             )
-    _check_own_columns(config, plan)
-    numeric = {feature.name for feature in plan.features if feature.kind == "numeric"}
+    single = (patient_need(plan), row_need(plan), split_need(plan))
+    others = (*label_needs(plan), *(need for need in single if need))
+    _check_own_columns(config, others, map(feature_need, plan.features))
+    in_hours = {need.name for need in map(feature_need, plan.hour_features)}
+    others = tuple(need for need in hour_needs(plan) if need.name not in in_hours)
+    _check_own_columns(config, others, map(feature_need, plan.hour_features))
+    numeric = {feature.name for feature in plan.inputs if feature.kind == "numeric"}
     numeric |= {name for task in plan.tasks if task.kind == "regression" for name in (task.name, task.label)}
     for name in config.units:
         if name not in numeric:
@@ -108,11 +135,10 @@ def check_names(config: SiteConfig, plan: Plan) -> None:
             )
 
 
-def _check_own_columns(config: SiteConfig, plan: Plan) -> None:
+def _check_own_columns(config: SiteConfig, others: Iterable[Need], features: Iterable[Need]) -> None:
     """Raise PlanError if two needs, one of them a feature, are one column: a label as an input would be a leak."""
-    single = (patient_need(plan), row_need(plan), split_need(plan))
-    taken = {column_of(config, need): need for need in (*label_needs(plan), *(need for need in single if need))}
-    for need in map(feature_need, plan.features):
+    taken = {column_of(config, need): need for need in others}
+    for need in features:
         column = column_of(config, need)
         other = taken.setdefault(column, need) if column else need
         if other is not need:
@@ -163,13 +189,14 @@ def missing_column(config: SiteConfig, file: Path, header: list[str], need: Need
     return DataError(f"{file}: column {column!r}, {describe(need)}, is missing{hint}; {cure}.")
 
 
-def check_mapped_labels(config: SiteConfig, plan: Plan, found: Iterable[object]) -> None:
+def check_mapped_labels(config: SiteConfig, needs: Iterable[Need], found: Iterable[object]) -> None:
     """Raise PlanError if [columns] names a label's column that none of the site's tables has.
 
-    found: the keys that were read from all tables together. A label that [columns] does not name may be absent.
+    needs: of the labels. found: the keys that were read from all tables together. A label that [columns] does not name
+    may be absent.
     """
     keys = set(found)
-    for need in label_needs(plan):
+    for need in needs:
         column = config.columns.get(need.name, "").strip()
         if column and need.key not in keys:
             raise PlanError(

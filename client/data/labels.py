@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from client.config import SiteConfig
-from client.data.columns import label_needs, patient_need, row_need
+from client.data.columns import key_need, label_needs, patient_need, row_need
 from client.data.contract import read_table
 from common.errors import DataError
 from common.plan import Plan
@@ -19,7 +19,7 @@ def join_labels(
     whose labels are not even looked at. Raises DataError if a key is twice in a table of labels, or if a label is in
     two tables.
     """
-    key = row_need(plan) or patient_need(plan)
+    key = key_need(plan)
     unmatched = 0
     for file in config.labels:
         labels = read_table(config, file, [key, *label_needs(plan)])
@@ -44,14 +44,14 @@ def _names(plan: Plan) -> str:
 
 
 def check_owners(frame: pd.DataFrame, config: SiteConfig, plan: Plan) -> None:
-    """Raises DataError where tables of labels would be joined by a row identifier that belongs to several patients."""
+    """Raises DataError where tables would be joined by a row identifier that belongs to several patients."""
     patient, key = patient_need(plan).key, row_need(plan)
-    if key is None or not config.labels:
+    if key is None or not (config.labels or (config.hours and plan.sequence is not None)):
         return
     owners = frame[[patient, key.key]].dropna().drop_duplicates()[key.key]
     shared = int(np.sum(owners.duplicated()))
     if shared:
         raise DataError(
-            f"{config.source}: {shared} value(s) of {key.name!r} belong to several patients, so that tables of labels "
-            "cannot be joined; make them unique within the site."
+            f"{config.source}: {shared} value(s) of {key.name!r} belong to several patients, so that tables of "
+            f"{'labels' if config.labels else 'hours'} cannot be joined; make them unique within the site."
         )

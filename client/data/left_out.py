@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from client.config import SiteConfig
-from client.data.columns import patient_need, row_need
+from client.data.columns import key_need, patient_need
 from client.data.files import identifiers
 from client.data.objections import Objections, read_list
 from common.errors import DataError
@@ -41,7 +41,7 @@ def leave_out(frame: pd.DataFrame, config: SiteConfig, plan: Plan) -> tuple[pd.D
     listed = who_objects(objections)
     if not listed:
         return frame, Objected(objections.digest)
-    patient, key = patient_need(plan), row_need(plan) or patient_need(plan)
+    patient, key = patient_need(plan), key_need(plan)
     mask = frame[patient.key].str.normalize("NFC").isin(listed)
     gone = frame[mask]
     if len(gone) == len(frame):

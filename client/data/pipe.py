@@ -17,7 +17,7 @@ from client.own_log import safe_story
 from common.errors import ConsiliumError, DataError, PlanError, Refusal
 from common.plan import Plan, plan_from_canonical
 
-ARRAYS = ("patients", "row_ids", "features", "labels", "oracle", "split")
+ARRAYS = ("patients", "row_ids", "features", "labels", "oracle", "split", "hours", "hour_labels")
 _OURS: dict[str, type[ConsiliumError]] = {each.__name__: each for each in (DataError, PlanError)}
 
 

@@ -15,6 +15,10 @@ def print_report(report: DataReport, console: Console) -> None:
     if report.tasks:
         console.print(_tasks(report.tasks))
     console.print(_features(report.features))
+    if report.hour_features:
+        gone = ", ".join(f"{reason} {count:,}" for reason, count in report.hours_dropped.items())
+        console.print(f"read {report.hours_read:,} rows of hours; no inputs: {gone or 'none'}", markup=False)
+        console.print(_features(report.hour_features))
     for sentence in report.warnings:
         console.print(f"warning: {sentence}", style="yellow", markup=False)
 

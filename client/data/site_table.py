@@ -15,6 +15,8 @@ class SiteTable:
     NaN where missing. labels: (rows, T) float32; 0 or 1, class index or natural units; NaN where unlabelled.
     oracle: (rows, sum of task.outputs) float32, NaN where there is none. split: (rows,) int8; 0 train, 1 validation,
     2 test, -1 for rows that are only to be predicted. objections: digest of the file of patients who are left out.
+    hours: (rows, H, S) float32 in the plan's units and order, NaN where not observed. hour_labels: (rows, H, K) float32
+    of the hourly tasks, 0 or 1, NaN where unlabelled; what `labels` holds of them is the share of 1 among the labelled.
     """
 
     site: str
@@ -24,5 +26,7 @@ class SiteTable:
     labels: np.ndarray
     oracle: np.ndarray
     split: np.ndarray
+    hours: np.ndarray
+    hour_labels: np.ndarray
     report: DataReport
     objections: str = ""

@@ -1,14 +1,17 @@
 """A site's files -> `SiteTable`: arrays that keep the plan's contract, and a report of what was changed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from client.config import SiteConfig
+from client.data.cleaned import Cleaned, Hours
 from client.data.columns import (
     Need,
     check_mapped_labels,
     check_names,
-    label_need,
+    key_need,
     label_needs,
     patient_need,
     prediction_needs,
@@ -16,6 +19,7 @@ from client.data.columns import (
     row_needs,
 )
 from client.data.contract import read_table
+from client.data.hours import read_hours, share_of_hours
 from client.data.labels import check_owners, join_labels
 from client.data.left_out import leave_out
 from client.data.report import make_report
@@ -35,12 +39,13 @@ def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
     check_owners(frame, config, plan)
     frame, objected = leave_out(frame, config, plan)
     frame, unmatched = join_labels(frame, config, plan, ignored=objected.keys)
-    check_mapped_labels(config, plan, frame.columns)
+    check_mapped_labels(config, label_needs(plan), frame.columns)
     rows = select_rows(frame, config, plan)
     features = [clean_feature(feature, rows.frame, config) for feature in plan.features]
-    labels = [clean_label(task, rows.frame, config) for task in plan.tasks]
+    hours = read_hours(config, plan, rows.row_ids)
+    labels = _labels(rows.frame, hours, config, plan)
     if all(np.isnan(label.values).all() for label in labels):
-        names = ", ".join(sorted({repr(need.name) for need in map(label_need, plan.tasks)}))
+        names = ", ".join(sorted({repr(task.source) for task in plan.tasks}))
         raise DataError(f"{config.source}: no row has a label for any task; the plan's labels are {names}.")
     split = split_by_hash(rows.patients, plan) if rows.sets is None else divide_train(rows.sets, rows.patients, plan)
     report = make_report(
@@ -53,6 +58,7 @@ def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
         patients=rows.patients,
         split=split,
         features=features,
+        hours=hours,
         labels=labels,
         unmatched_labels=unmatched,
     )
@@ -64,6 +70,8 @@ def load_table(config: SiteConfig, plan: Plan) -> SiteTable:
         labels=_stack([label.values for label in labels]),
         oracle=_stack(_oracle(rows.frame, plan)),
         split=split,
+        hours=hours.values,
+        hour_labels=hours.labels,
         report=report,
         objections=objected.digest,
     )
@@ -85,6 +93,7 @@ def load_for_prediction(config: SiteConfig, plan: Plan) -> SiteTable:
     if row_ids is None:
         row_ids = np.arange(1, rows + 1).astype(np.str_)
     patients = np.full(rows, "", dtype=np.str_) if patients is None else patients
+    hours = read_hours(config, plan, _distinct_keys(row_ids, config, plan), labelled=False)
     split = np.full(rows, NO_SET, dtype=np.int8)
     report = make_report(
         config=config,
@@ -94,6 +103,7 @@ def load_for_prediction(config: SiteConfig, plan: Plan) -> SiteTable:
         patients=patients,
         split=split,
         features=features,
+        hours=hours,
         labels=[],
     )
     outputs = sum(task.outputs for task in plan.tasks)
@@ -105,8 +115,31 @@ def load_for_prediction(config: SiteConfig, plan: Plan) -> SiteTable:
         labels=np.full((rows, len(plan.tasks)), np.nan, dtype=np.float32),
         oracle=np.full((rows, outputs), np.nan, dtype=np.float32),
         split=split,
+        hours=hours.values,
+        hour_labels=hours.labels,
         report=report,
     )
+
+
+def _labels(frame: pd.DataFrame, hours: Hours, config: SiteConfig, plan: Plan) -> list[Cleaned]:
+    """Of every task; of an hourly one the share of its labelled hours at which it is so."""
+    shares = dict(zip(plan.hourly, zip(hours.tasks, share_of_hours(hours.labels).T, strict=True), strict=True))
+    labels = []
+    for index, task in enumerate(plan.tasks):
+        if task.hourly:
+            cleaned, share = shares[index]
+            labels.append(replace(cleaned, values=share))
+        else:
+            labels.append(clean_label(task, frame, config))
+    return labels
+
+
+def _distinct_keys(keys: np.ndarray, config: SiteConfig, plan: Plan) -> np.ndarray:
+    """`keys`, of which each must belong to one row where hours are joined to them."""
+    if plan.sequence is not None and len(np.unique(keys)) < len(keys):
+        name = key_need(plan).name
+        raise DataError(f"{config.source}: values of {name!r} are repeated or empty, so that hours cannot be joined.")
+    return keys
 
 
 def _check_config(config: SiteConfig, plan: Plan) -> None:

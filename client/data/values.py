@@ -22,7 +22,7 @@ def clean_feature(feature: Feature, frame: pd.DataFrame, config: SiteConfig) -> 
     if feature.categories is not None:
         return _coded(frame[need.key], feature.categories)
     if feature.range is None:
-        return _zero_or_one(frame[need.key].to_numpy())
+        return zero_or_one(frame[need.key].to_numpy())
     names = (feature.name,)
     convert, unit = _conversion(config, names, feature.unit, feature.analyte)
     return _in_range(frame[need.key].to_numpy(), convert, unit, feature)
@@ -40,7 +40,7 @@ def clean_label(task: Task, frame: pd.DataFrame, config: SiteConfig) -> Cleaned:
         convert, unit = _conversion(config, (task.name, task.label), task.unit, task.analyte)
         return _in_range(column.to_numpy(), convert, unit, task)
     if condition is None:
-        return _zero_or_one(column.to_numpy())
+        return zero_or_one(column.to_numpy())
     if isinstance(condition.value, str):
         known = column.notna().to_numpy()
         met = condition.holds(column).fillna(False).to_numpy(dtype=bool)
@@ -51,7 +51,7 @@ def clean_label(task: Task, frame: pd.DataFrame, config: SiteConfig) -> Cleaned:
 
 def check_units(config: SiteConfig, plan: Plan) -> None:
     """Raise PlanError if a unit under [units] cannot become the plan's."""
-    for feature in plan.features:
+    for feature in plan.inputs:
         _conversion(config, (feature.name,), feature.unit, feature.analyte)
     for task in plan.tasks:
         _conversion(config, (task.name, task.label), task.unit, task.analyte)
@@ -115,7 +115,8 @@ def _looks_like(values: np.ndarray, about: Feature | Task, low: float, high: flo
     return next(iter(fitting.values())) if len(fitting) == 1 else None
 
 
-def _zero_or_one(values: np.ndarray) -> Cleaned:
+def zero_or_one(values: np.ndarray) -> Cleaned:
+    """0 and 1 as they are; everything else becomes missing. values: (rows,) float64."""
     values, not_finite = _finite(values)
     unknown = ~np.isnan(values) & (values != 0.0) & (values != 1.0)
     return Cleaned(np.where(unknown, np.nan, values), not_finite=not_finite, unknown_code=int(unknown.sum()))

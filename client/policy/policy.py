@@ -160,7 +160,7 @@ def _about_limits(policy: Policy, plan: Plan, columns: Collection[str]) -> Itera
         )
     for code, key, allowed, named in (
         ("task_not_allowed", "tasks", own.tasks, [task.name for task in plan.tasks]),
-        ("feature_not_allowed", "features", own.features, [feature.name for feature in plan.features]),
+        ("feature_not_allowed", "features", own.features, [feature.name for feature in plan.inputs]),
         ("column_not_allowed", "columns", own.columns, columns),
     ):
         others = [] if allowed is None else [name for name in named if name not in allowed]

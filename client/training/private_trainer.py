@@ -18,6 +18,7 @@ from common.privacy.noisy_sum import NoisySum
 from common.privacy.output_gradient import OutputGradient
 from common.privacy.per_patient import PatientGradients
 from common.privacy.rounding import precision
+from common.privacy.stay_gradients import StayGradients
 from common.privacy.stream import Stream, poisson_sample
 from common.secagg.primitives import Random
 
@@ -77,15 +78,17 @@ class PrivateTrainer:
         return total.mul_(1.0 / self.network.layout.plan.training.batch_size).float().cpu().numpy()
 
     @cached_property
-    def _clip(self) -> PatientGradients:
+    def _clip(self) -> PatientGradients | StayGradients:
         layout, device = self.network.layout, self.network.device
         of_labels = (self.normaliser.label_mean, self.normaliser.label_std)
         mean, std = (torch.from_numpy(part).to(device) for part in of_labels)
+        if layout.plan.sequence is not None:
+            return StayGradients(self.network, mean, std, layout.plan.privacy.max_grad_norm)
         return PatientGradients(self.network, OutputGradient(layout, mean, std), layout.plan.privacy.max_grad_norm)
 
     def _targets(self, data: PatientSet) -> Tensor:
         weights = np.repeat(1.0 / data.counts, data.counts).astype(np.float32)
-        return self._clip.output.targets(data.labels, torch.from_numpy(weights).to(self.network.device))
+        return self._clip.targets(data.labels, torch.from_numpy(weights).to(self.network.device))
 
     def _add_up(
         self,
@@ -121,7 +124,7 @@ class PrivateTrainer:
 class Sums:
     """Memory for the sum of a step, in the precision that its size asks for; the same one from step to step."""
 
-    def __init__(self, clip: PatientGradients, like: Tensor) -> None:
+    def __init__(self, clip: PatientGradients | StayGradients, like: Tensor) -> None:
         self._clip, self._like = clip, like
         self._made: dict[torch.dtype, tuple[Tensor, dict[str, Tensor]]] = {}
 

@@ -22,7 +22,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A site's training rows on its device. inputs: (n, inputs). labels: (n, T), NaN where unlabelled."""
+    """A site's training rows on its device. inputs: (n, width). labels: (n, T + K H), NaN where unlabelled."""
 
     inputs: Tensor
     labels: Tensor
@@ -59,15 +59,16 @@ class Trainer:
 
     @cached_property
     def _decay(self) -> Tensor:
-        decay = decay_of(self.network, self.normaliser)
-        return decay if self._moving is None else decay * self._moving
+        return decay_of(self.network, self.normaliser)
 
     @cached_property
-    def _moving(self) -> Tensor | None:
-        """(D,) 0 for what is frozen, 1 for the rest; None where nothing is."""
-        if self.frozen is None:
-            return None
-        return torch.from_numpy((~self.frozen).astype(np.float32)).to(self.network.device)
+    def _resting(self) -> Tensor | None:
+        """(D,) what keeps its value: `frozen`, and the encoder where the plan says so; None where nothing does."""
+        layout = self.network.layout
+        resting = np.zeros(layout.parameters, dtype=np.bool_) if self.frozen is None else self.frozen
+        if layout.plan.frozen:
+            resting = resting | (layout.output_of < 0)
+        return torch.from_numpy(resting).to(self.network.device) if resting.any() else None
 
     @cached_property
     def _task_of_parameter(self) -> tuple[Tensor, Tensor]:
@@ -88,14 +89,14 @@ class Trainer:
         device = self.network.device
         anchor = torch.from_numpy(start).to(device)
         theta = anchor.clone().requires_grad_(True)
-        weights = torch.from_numpy(task_weights(data.labelled)).to(device)
+        tasks = len(self.network.layout.plan.tasks)
+        weights = torch.from_numpy(task_weights(data.labelled[:, :tasks])).to(device)
         step = optimizer_of(rules, rate)
-        frozen = self._task_of_parameter[1] if self.network.layout.plan.frozen else None
         rows = len(data.inputs)
         for _ in range(rules.local_epochs):
             order = torch.randperm(rows, generator=generator, device=device)
             inputs, labels = data.inputs[order], data.labels[order]
-            movable, every = self._movable(labels, rules.batch_size)
+            movable, every = self._movable(labels[:, :tasks], rules.batch_size)
             targets = self.loss.targets(labels, weights)
             for number, first in enumerate(range(0, rows, rules.batch_size)):
                 batch = slice(first, first + rules.batch_size)
@@ -104,12 +105,10 @@ class Trainer:
                 with torch.no_grad():
                     if rules.proximal_mu > 0.0:
                         gradient = gradient + rules.proximal_mu * (theta - anchor)
-                    if self._moving is not None:
-                        gradient = gradient * self._moving  # and no step of ours moves what has neither this nor decay
                     before = None if every[number] else theta.clone()
                     step(theta, gradient, self._decay)
-                    if frozen is not None:
-                        theta.copy_(torch.where(frozen, anchor, theta))
+                    if self._resting is not None:
+                        theta.copy_(torch.where(self._resting, anchor, theta))
                     if before is not None:
                         theta.copy_(torch.where(movable[number], theta, before))
         return theta.detach().cpu().numpy()

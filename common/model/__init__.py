@@ -1,6 +1,7 @@
 """The shared multi-task model: input code, network, flat layout."""
 
 from common.model.code import Columns, Normaliser, encode
+from common.model.hours import encode_stays
 from common.model.layout import LEVELS, Layout, layout_of, weight_level
 from common.model.network import Network, initial_parameters
 
@@ -11,6 +12,7 @@ __all__ = [
     "Network",
     "Normaliser",
     "encode",
+    "encode_stays",
     "initial_parameters",
     "layout_of",
     "weight_level",

@@ -17,6 +17,7 @@ from common.plan import Plan
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+CODES = 3  # of a feature at an hour
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Columns:
 
     scaled: features with a z-score (numeric and binary), numeric: those with a piecewise code.
     feature_of: (inputs,) index of the feature behind each input column. mask_of: (F,) column of each feature's mask.
+    hours, hourly: H and S of the sequence, whose columns follow those of the row (common/model/hours.py).
     """
 
     features: int
@@ -32,6 +34,8 @@ class Columns:
     scaled: tuple[int, ...]
     numeric: tuple[int, ...]
     categories: tuple[tuple[int, int], ...]  # (feature, number of codes)
+    hours: int = 0
+    hourly: int = 0
 
     @staticmethod
     def of(plan: Plan) -> "Columns":
@@ -42,6 +46,8 @@ class Columns:
             scaled=tuple(i for i, kind in enumerate(kinds) if kind != "categorical"),
             numeric=tuple(i for i, kind in enumerate(kinds) if kind == "numeric"),
             categories=tuple((i, len(f.categories)) for i, f in enumerate(plan.features) if f.categories is not None),
+            hours=plan.hours,
+            hourly=len(plan.hour_features),
         )
 
     @cached_property
@@ -52,28 +58,41 @@ class Columns:
 
     @property
     def inputs(self) -> int:
+        """Columns of the row."""
         return len(self.feature_of)
+
+    @cached_property
+    def feature_of_hour(self) -> NDArray[np.int64]:
+        """(3 S,) index of the feature behind each column of one hour: [z | mask | hours since]."""
+        return np.tile(np.arange(self.features, self.features + self.hourly), CODES)
+
+    @property
+    def width(self) -> int:
+        """All columns of one stay: those of the row, then those of each hour."""
+        return self.inputs + self.hours * len(self.feature_of_hour)
 
     @property
     def mask_of(self) -> NDArray[np.int64]:
         return np.arange(self.inputs - self.features, self.inputs)
 
     def exclude(self, excluded: tuple[int, ...]) -> tuple[Float32, Float32]:
-        """(keep, add), each (inputs,): `x * keep + add` shows the features in `excluded` as missing."""
-        keep = np.ones(self.inputs, dtype=np.float32)
-        keep[np.isin(self.feature_of, excluded)] = 0.0
-        add = np.zeros(self.inputs, dtype=np.float32)
-        add[self.mask_of[list(excluded)]] = 1.0
-        return keep, add
+        """(keep, add), each (width,): `x * keep + add` shows the features in `excluded` as missing."""
+        hidden = np.isin(self.feature_of, excluded)
+        mask = np.arange(self.inputs) >= self.inputs - self.features
+        hidden_hour = np.isin(self.feature_of_hour, excluded)
+        told = np.arange(len(hidden_hour)) >= self.hourly  # a mask, or the hours since a measurement
+        hide = np.concatenate([hidden, np.tile(hidden_hour, self.hours)])
+        add = np.concatenate([hidden & mask, np.tile(hidden_hour & told, self.hours)])
+        return (~hide).astype(np.float32), add.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Normaliser:
     """What the survey found out about all sites together, and nothing about one of them.
 
-    mean, std: (F,) float32 in plan units. edges: (F, bins + 1) float32. available: (F,) float32, 0 for a feature that
-    was left out. label_mean, label_std: (T,) float32, of regression labels. task_available: (T,) float32, 0 for a task
-    that was left out. rows: training rows of all sites.
+    mean, std: (F + S,) float32 in plan units, those of a sequence's features last. edges: (F, bins + 1) float32.
+    available: (F + S,) float32, 0 for a feature that was left out. label_mean, label_std: (T,) float32, of regression
+    labels. task_available: (T,) float32, 0 for a task that was left out. rows: training rows of all sites.
     """
 
     mean: Float32
@@ -87,7 +106,8 @@ class Normaliser:
 
     @staticmethod
     def size(plan: Plan) -> int:
-        return len(plan.features) * (4 + plan.model.piecewise_bins) + 3 * len(plan.tasks) + 1
+        of_features = 3 * len(plan.inputs) + len(plan.features) * (1 + plan.model.piecewise_bins)
+        return of_features + 3 * len(plan.tasks) + 1
 
     def to_vector(self) -> Float32:
         of_features = (self.mean, self.std, self.edges.ravel(), self.available)
@@ -97,8 +117,9 @@ class Normaliser:
     @staticmethod
     def from_vector(vector: Float32, plan: Plan) -> "Normaliser":
         """Raises ValueError for values that no survey gives: they would let a coordinator rescale what a site sends."""
-        features, tasks, edges = len(plan.features), len(plan.tasks), plan.model.piecewise_bins + 1
-        cuts = np.cumsum([features, features, features * edges, features, tasks, tasks, tasks])
+        features, inputs, tasks = len(plan.features), len(plan.inputs), len(plan.tasks)
+        edges = plan.model.piecewise_bins + 1
+        cuts = np.cumsum([inputs, inputs, features * edges, inputs, tasks, tasks, tasks])
         mean, std, flat, available, *of_tasks, rows = np.split(np.asarray(vector, dtype=np.float32), cuts)
         label_mean, label_std, task_available = of_tasks
         flags = np.concatenate([available, task_available])
@@ -116,9 +137,11 @@ def encode(features: Tensor, normaliser: Normaliser, plan: Plan) -> Tensor:
     """
     columns, device = Columns.of(plan), features.device
     scaled, numeric = list(columns.scaled), list(columns.numeric)
-    missing = features.isnan() | (torch.from_numpy(normaliser.available).to(device) == 0)
+    moments = (normaliser.mean, normaliser.std, normaliser.available)
+    mean, std, available = (torch.from_numpy(part[: columns.features]).to(device) for part in moments)
+    edges = torch.from_numpy(normaliser.edges).to(device)
+    missing = features.isnan() | (available == 0)
     known = torch.where(missing, 0.0, features)
-    mean, std, edges = (torch.from_numpy(a).to(device) for a in (normaliser.mean, normaliser.std, normaliser.edges))
     clip = plan.model.z_clip
     z = ((known - mean) / std)[:, scaled].clamp(-clip, clip).masked_fill(missing[:, scaled], 0.0)
     parts = [z]

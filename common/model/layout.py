@@ -1,7 +1,7 @@
 """Named tensors <-> one flat vector, and the blocks in which sites are averaged.
 
 A block is a group of entries that a site either fills or cannot fill: the shared encoder, one task's head with its
-linear path, the encoder's input columns of one feature, or a task's terms of the per-site mean. Each site declares a
+linear path, the encoders' input columns of one feature, or a task's terms of the per-site mean. Each site declares a
 weight level for each block. The linear path from a feature to a task needs two of them: where too few sites hold both,
 nobody learns it.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.model.code import Columns
+from common.model.sequence import SEQUENCE_INPUT, sequence_shapes
 from common.plan import Plan
 
 LEVELS = (0.0, 1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -61,7 +62,11 @@ class Layout:
         shapes: list[tuple[str, tuple[int, ...]]] = []
         for depth, (inside, outside) in enumerate(pairwise(widths)):
             shapes += [(f"encoder.{depth}.weight", (outside, inside)), (f"encoder.{depth}.bias", (outside,))]
-        shapes += [("heads.weight", (self.outputs, widths[-1])), ("heads.bias", (self.outputs,))]
+        seen = widths[-1]
+        if self.plan.sequence is not None:
+            shapes += sequence_shapes(self.plan.model, len(self.columns.feature_of_hour))
+            seen += self.plan.model.width
+        shapes += [("heads.weight", (self.outputs, seen)), ("heads.bias", (self.outputs,))]
         if self.plan.model.linear_path:
             shapes.append(("linear.weight", (self.outputs, self.columns.inputs)))
         result, start = [], 0
@@ -78,11 +83,11 @@ class Layout:
     @cached_property
     def block_names(self) -> tuple[str, ...]:
         tasks = [task.name for task in self.plan.tasks]
-        inputs = [f"input:{feature.name}" for feature in self.plan.features]
+        inputs = [f"input:{feature.name}" for feature in self.plan.inputs]
         return ("shared", *(f"task:{name}" for name in tasks), *inputs, *(f"mean:{name}" for name in tasks))
 
     def taking_part(self, tasks: NDArray[np.float32], features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(blocks,) 1 or 0 for each block. tasks: (T,), features: (F,), above 0 for those that were not left out."""
+        """(blocks,) 1 or 0 for each block. tasks: (T,), features: (F + S,), above 0 for those that take part."""
         return np.concatenate([[1.0], tasks > 0, features > 0, tasks > 0])
 
     @cached_property
@@ -94,6 +99,8 @@ class Layout:
             part = result[segment.start : segment.stop].reshape(segment.shape)  # a view
             if segment.name == "encoder.0.weight":
                 part[:] = first_input_block + self.columns.feature_of
+            elif segment.name == SEQUENCE_INPUT:
+                part[:] = first_input_block + self.columns.feature_of_hour
             elif segment.name.startswith(("heads.", "linear.")):
                 part[:] = (1 + self.task_of_output).reshape(-1, *[1] * (part.ndim - 1))
         return result

@@ -5,6 +5,7 @@ from common.plan.load import apply_overrides, load_plan, plan_from_canonical, pl
 from common.plan.plan import Plan
 from common.plan.privacy import Privacy
 from common.plan.rules import Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
+from common.plan.sequence import Sequence
 from common.plan.start import Start
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Plan",
     "Privacy",
     "Seeds",
+    "Sequence",
     "SplitRules",
     "Start",
     "Task",

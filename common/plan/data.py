@@ -8,7 +8,7 @@ from common.plan.base import Column, Fraction, Name, Section
 from common.plan.condition import Condition, parse_condition
 
 FeatureKind = Literal["numeric", "binary", "categorical"]
-TaskKind = Literal["binary", "multiclass", "ordinal", "regression"]
+TaskKind = Literal["binary", "multiclass", "ordinal", "regression", "hourly"]
 Range = Annotated[tuple[float, float], Field(strict=False)]
 Codes = Annotated[tuple[float | str, ...], Field(strict=False)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
@@ -103,8 +103,25 @@ class Task(Section):
     """`[[tasks]]`: one thing to predict."""
 
     name: Name = Field(description="Name of the task in every table and file.")
-    kind: TaskKind = Field(default="binary", description="'binary', 'multiclass', 'ordinal' or 'regression'.")
-    label: Column = Field(description="Column with the label; an empty cell is a row without this label.")
+    kind: TaskKind = Field(
+        default="binary",
+        description="'binary', 'multiclass', 'ordinal', 'regression', or 'hourly': yes or no at each hour of "
+        "`[sequence]`, from what was known up to and including that hour.",
+    )
+    label: Annotated[str, Field(max_length=200)] = Field(
+        default="",
+        description="Column with the label; an empty cell is a row without this label. Required; hourly tasks have it "
+        "in the hourly tables, 0 or 1 for each hour, or have 'event' in its place.",
+    )
+    event: str | None = Field(
+        default=None,
+        description="Hourly tasks without a label: what is to be foreseen, one comparison of a feature of the "
+        "sequence, e.g. 'mean_bp < 65'. An hour at which it is so already has no label, nor has one after which "
+        "nothing was measured in time.",
+    )
+    within_h: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="Hourly tasks with 'event': it is to be foreseen so many hours ahead."
+    )
     positive_when: str | None = Field(
         default=None, description="Binary tasks: when a value counts as positive, e.g. '>= 2'. Without it: 0 or 1."
     )
@@ -137,6 +154,24 @@ class Task(Section):
         )
 
     @property
+    def event_condition(self) -> Condition | None:
+        return None if self.event is None else parse_condition(self.event, key="event", with_column=True)
+
+    @property
+    def hourly(self) -> bool:
+        return self.kind == "hourly"
+
+    @property
+    def yes_or_no(self) -> bool:
+        """Whether an output is the log-odds of one event, of a stay or of an hour."""
+        return self.kind in ("binary", "hourly")
+
+    @property
+    def source(self) -> str:
+        """What the label is made of, for people: a column, or an event of the sequence."""
+        return self.label if self.event is None else f"{self.event} within {self.within_h} h"
+
+    @property
     def outputs(self) -> int:
         """Columns of the head: one per class for multiclass, one fewer for ordinal, else one."""
         return 1 if self.classes is None else len(self.classes) - (self.kind == "ordinal")
@@ -162,4 +197,20 @@ class Task(Section):
             raise ValueError(f"{where}: 'range' must be [low, high] with low < high")
         if self.oracle and len(self.oracle) != self.outputs:
             raise ValueError(f"{where}: 'oracle' must name {self.outputs} column(s), found {len(self.oracle)}")
+        self._check_label(where)
         return self
+
+    def _check_label(self, where: str) -> None:
+        if not self.hourly and (self.event is not None or self.within_h is not None):
+            raise ValueError(f"{where}: 'event' and 'within_h' belong to hourly tasks, this one is {self.kind}")
+        if (self.event is None) != (self.within_h is None):
+            raise ValueError(f"{where}: 'event' and 'within_h' belong together")
+        if self.hourly and bool(self.label) == (self.event is not None):
+            raise ValueError(f"{where}: an hourly task needs either 'label' or 'event', and not both")
+        if not self.hourly and not self.label:
+            raise ValueError(f"{where}: required key 'label' is missing")
+        if self.hourly and self.oracle:
+            raise ValueError(f"{where}: 'oracle' is not known hour by hour; leave it out")
+        condition = self.event_condition
+        if condition is not None and isinstance(condition.value, str):
+            raise ValueError(f"{where}: 'event' is {self.event!r}; features of a sequence are compared with a number")

@@ -3,6 +3,7 @@
 from common.associations import BINS, Associations
 from common.layouts import survey_of
 from common.model.layout import Layout
+from common.plan.data import Feature
 from common.plan.describe_privacy import describe_privacy
 from common.plan.describe_sums import Described, describe_sums
 from common.plan.plan import Plan
@@ -30,26 +31,43 @@ def _tasks(plan: Plan) -> Described:
         positive = f", positive when {task.positive_when}" if task.positive_when else ""
         hidden = f"; does not see {', '.join(task.exclude)}" if task.exclude else ""
         words = f": {task.description}" if task.description else ""
-        lines.append(f"{task.name} ({task.kind}, column {task.label}{positive}){words}{hidden}")
+        if task.event is not None:
+            told = f"at each of {plan.hours} hours, whether {task.event} within the {task.within_h} hours after it"
+        else:
+            told = f"column {task.label}" + (f" at each of {plan.hours} hours" if task.hourly else "")
+        lines.append(f"{task.name} ({task.kind}, {told}{positive}){words}{hidden}")
+    if plan.hourly:
+        lines.append("A prediction at an hour uses nothing that was measured after it.")
     return f"{len(plan.tasks)} task(s) are learnt together", lines
 
 
 def _inputs(plan: Plan) -> Described:
-    lines = []
-    for feature in plan.features:
-        if feature.range is not None:
-            allowed = f"{feature.range[0]:g} to {feature.range[1]:g} {feature.unit}"
-        else:
-            allowed = "0 or 1" if feature.categories is None else ", ".join(_code(c) for c in feature.categories)
-        lines.append(f"{feature.name}: {allowed}")
-    return f"{len(plan.features)} feature(s) are read at each site; other values are set to missing", lines
+    lines = [f"{feature.name}: {_allowed(feature)}" for feature in plan.features]
+    if plan.sequence is not None:
+        tables = f"of the hourly tables, hours 0 to {plan.hours - 1} by the column {plan.sequence.hour!r}"
+        lines += [f"{feature.name}, {tables}: {_allowed(feature)}" for feature in plan.hour_features]
+        if (later := max((task.within_h or 0 for task in plan.tasks), default=0)) > 0:
+            lines.append(f"Hours up to {plan.hours + later - 1} are read for labels.")
+    return f"{len(plan.inputs)} feature(s) are read at each site; other values are set to missing", lines
+
+
+def _allowed(feature: Feature) -> str:
+    if feature.range is not None:
+        return f"{feature.range[0]:g} to {feature.range[1]:g} {feature.unit}"
+    return "0 or 1" if feature.categories is None else ", ".join(_code(code) for code in feature.categories)
 
 
 def _training(plan: Plan) -> Described:
     rules, sums = plan.training, plan.aggregation
     hidden = " and ".join(str(width) for width in plan.model.hidden)
+    sequence = (
+        f", beside it one of the hours ({plan.model.sequence_encoder}, {plan.model.layers} layer(s) of "
+        f"{plan.model.width} units)"
+        if plan.sequence is not None
+        else ""
+    )
     return "What runs", [
-        f"{Layout(plan).parameters:,} parameters: a shared encoder of {hidden} units"
+        f"{Layout(plan).parameters:,} parameters: a shared encoder of {hidden} units{sequence}"
         + (" with a linear path" if plan.model.linear_path else ""),
         f"{rules.rounds} rounds{_steps(plan)}, step size {rules.learning_rate:g} ({rules.schedule})."
         + (f" It ends sooner after {rules.patience} without a lower validation loss." if rules.patience else ""),

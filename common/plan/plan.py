@@ -9,8 +9,10 @@ from pydantic import Field, model_validator
 
 from common.plan.base import Section
 from common.plan.data import DataRules, Feature, SplitRules, Task
+from common.plan.later import without_unused
 from common.plan.privacy import Privacy
 from common.plan.rules import ROBUST_STRATEGIES, Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
+from common.plan.sequence import Sequence
 from common.plan.start import Start
 from common.plan.survey import SurveyRules
 
@@ -22,6 +24,7 @@ class Plan(Section):
     data: DataRules
     split: SplitRules = SplitRules()
     features: Annotated[tuple[Feature, ...], Field(strict=False, min_length=1)]
+    sequence: Sequence | None = None
     tasks: Annotated[tuple[Task, ...], Field(strict=False, min_length=1)]
     survey: SurveyRules = SurveyRules()
     model: ModelRules = ModelRules()
@@ -35,9 +38,7 @@ class Plan(Section):
     @cached_property
     def canonical(self) -> bytes:
         """UTF-8 JSON with sorted keys and no spaces: what the hash covers and what a site approves."""
-        content = self.model_dump(mode="json")
-        if self.start is None:
-            del content["start"]  # a plan that begins anew is the plan that it was before there was this section
+        content = without_unused(self.model_dump(mode="json"))
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @cached_property
@@ -47,19 +48,40 @@ class Plan(Section):
 
     @cached_property
     def feature_index(self) -> dict[str, int]:
-        return {feature.name: index for index, feature in enumerate(self.features)}
+        return {feature.name: index for index, feature in enumerate(self.inputs)}
+
+    @cached_property
+    def inputs(self) -> tuple[Feature, ...]:
+        """(F + S) every input column: the features of a row, then those of the sequence."""
+        return (*self.features, *self.hour_features)
+
+    @property
+    def hour_features(self) -> tuple[Feature, ...]:
+        """(S) features of the sequence; none without one."""
+        return () if self.sequence is None else self.sequence.features
+
+    @property
+    def hours(self) -> int:
+        """H, hours that are inputs; 0 without a sequence."""
+        return 0 if self.sequence is None else self.sequence.hours
+
+    @cached_property
+    def hourly(self) -> tuple[int, ...]:
+        """(K) indices of the hourly tasks."""
+        return tuple(index for index, task in enumerate(self.tasks) if task.hourly)
 
     def task(self, name: str) -> Task:
         return next(task for task in self.tasks if task.name == name)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        names = [feature.name for feature in self.features]
+        self._check_sequence()
+        names = [feature.name for feature in self.inputs]
         for what, listed in (("feature", names), ("task", [task.name for task in self.tasks])):
             twice = sorted({name for name in listed if listed.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is defined twice; every {what} needs its own name")
-        labels = {task.label: task.name for task in self.tasks}
+        labels = {task.label: task.name for task in self.tasks if task.label}
         oracles = {column: task.name for task in self.tasks for column in task.oracle}
         for name in names:
             if name in labels:
@@ -81,6 +103,26 @@ class Plan(Section):
         self._check_strategy()
         self._check_privacy()
         return self
+
+    def _check_sequence(self) -> None:
+        if self.sequence is None:
+            told = [
+                key for key in ("encoder", "sequence_width", "sequence_layers") if getattr(self.model, key) is not None
+            ]
+            if told:
+                raise ValueError(f"model.{told[0]} says nothing without [sequence]")
+            if self.hourly:
+                raise ValueError(f"task {self.tasks[self.hourly[0]].name!r} is hourly, which needs [sequence]")
+            return
+        if self.sequence.hour in (self.data.patient, self.data.row):
+            raise ValueError(f"sequence.hour is {self.sequence.hour!r}, the patient or row column; it needs its own")
+        names = {feature.name for feature in self.sequence.features}
+        for task in self.tasks:
+            condition = task.event_condition
+            if condition is not None and condition.column not in names:
+                raise ValueError(
+                    f"task {task.name!r}: 'event' compares {condition.column!r}, which is no feature of [sequence]"
+                )
 
     def _check_strategy(self) -> None:
         strategy, mu = self.aggregation.strategy, self.training.proximal_mu

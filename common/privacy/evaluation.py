@@ -5,6 +5,9 @@ at most 1/2 in magnitude; and 1 to one bin of a score histogram, or of one per c
 and the squared error in units of a quarter of the plausible range, cut off at 1 and less 1/2, and no histogram. Less
 1/2, because what counts for the noise is how far a row can move an entry.
 
+Of an hourly task a row adds the means over its labelled hours in place of the errors, and spreads the 1 over the bins
+of these hours' scores: in L2 that is no more.
+
 Log loss, which one row can move without bound, the sums behind r2, the oracle's tallies and the per-site mean are not
 in it: each would make the noise of all others larger.
 """
@@ -19,9 +22,10 @@ from numpy.typing import NDArray
 
 from common.entries import Entries
 from common.histogram import histogram
+from common.hourly import hour_labels, hour_scores
 from common.ordinal import level
 from common.plan import Plan, Task
-from common.privacy.bins import MOST_ROWS, bins_for, noise_of_sum, on_grid, rows_of_patient
+from common.privacy.bins import GRID, MOST_ROWS, bins_for, noise_of_sum, on_grid, rows_of_patient
 from common.privacy.mechanism import of_statistics
 from common.privacy.noisy_scores import NoisyScores, NoisyValues, metrics_under_noise
 from common.scores import task_columns
@@ -89,11 +93,15 @@ class PrivateEvaluation:
     def of(self, scores: Float32, labels: Float32, edges: Float32) -> Float64:
         """One site's vector, (size,).
 
-        scores: (n, outputs) of the test rows, at most `rows_of_patient` of one patient. labels: (n, T), NaN where
-        unlabelled. edges: as `first_edges`; whatever they are, a score is counted in one bin.
+        scores: (n, outputs + K H) of the test rows, at most `rows_of_patient` of one patient. labels: (n, T + K H),
+        NaN where unlabelled. edges: as `first_edges`; whatever they are, a score is counted in one bin.
         """
         parts = []
         for index, (task, columns) in enumerate(zip(self.plan.tasks, task_columns(self.plan), strict=True)):
+            if task.hourly:
+                own, truth = hour_scores(self.plan, index, scores), hour_labels(self.plan, index, labels)
+                parts.append(_tally_of_hours(own, truth, edges[columns.start]))
+                continue
             known = ~np.isnan(labels[:, index])
             parts.append(self._tally(task, scores[known, columns], labels[known, index], edges[columns]))
         return np.concatenate(parts)
@@ -147,7 +155,7 @@ class PrivateEvaluation:
                 continue
             reader = NoisyScores(
                 self.first_edges()[columns].astype(np.float64),
-                task.kind == "binary",
+                task.yes_or_no,
                 noise,
                 self._groups(sites),
                 largest_brier=_largest_brier(task),
@@ -177,3 +185,25 @@ def _outcome(task: Task, label: Float32) -> NDArray[np.bool_]:
 def _largest_brier(task: Task) -> float:
     """The largest squared error of a row, summed over outputs: probabilities of classes add up to 1, of cuts not."""
     return 2.0 if task.kind == "multiclass" else float(task.outputs)
+
+
+def _tally_of_hours(scores: Float32, labels: Float32, edges: Float32) -> Float64:
+    """Of an hourly task. scores, labels: (n, H), NaN where unlabelled. edges: (bins - 1,).
+
+    Each stay's part is put on the grid by itself, and what it adds to the histograms is rounded down: it is never
+    more than 1 in all.
+    """
+    stays = ~np.isnan(labels).all(axis=1)
+    scores, labels = scores[stays], labels[stays]
+    known = ~np.isnan(labels)
+    weights = known / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    truth = labels == 1.0
+    squared = (weights * (sigmoid(np.nan_to_num(scores)) - truth) ** 2).sum(axis=1)
+    right = (weights * ((scores > 0) == truth)).sum(axis=1)
+    centred = np.stack([np.full(len(labels), 0.5), squared - 0.5, right - 0.5])
+    bins = len(edges) + 1
+    place = np.searchsorted(edges, scores, side="right") + np.where(truth, 0, bins)
+    row = np.arange(len(labels))[:, None] * 2 * bins
+    spread = np.bincount((row + place).ravel(), weights.ravel(), minlength=len(labels) * 2 * bins)
+    counts = np.floor(spread.reshape(len(labels), 2 * bins) * GRID + 2.0**-20) / GRID
+    return np.concatenate([on_grid(centred, 0.5).sum(axis=1), counts.sum(axis=0)])

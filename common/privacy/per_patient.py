@@ -70,6 +70,10 @@ class PatientGradients:
         layers, into = self.tensors(parameters), self.tensors(total)
         return ClippedSum(total, self.add_up(layers, into, inputs, targets, counts, dropout=dropout))
 
+    def targets(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """(n, 2 outputs) as `OutputGradient.targets` makes them."""
+        return self.output.targets(labels, weights)
+
     def tensors(self, vector: Tensor) -> dict[str, Tensor]:
         """Named views into `vector`, (D,), made once for many steps."""
         segments = self.network.layout.segments

@@ -42,7 +42,7 @@ A federation adds a task to an earlier model with `[start]` in its plan
 
 Written by `python -m experiments.adapt DATA`; do not edit by hand. Tasks of `examples/{plan}` are held out, one at a
 time: a federation learns the other {others}, then this one is learnt from 10, 50 or 200 labels of the training rows of
-all sites together, and judged on all held-out patients (AUROC, pooled). {which}
+all sites together, and judged on all held-out patients (AUROC, pooled).{which}
 
 {draws} draws for each number of labels, the same for every method: stratified, one row of a patient, at least two of
 each class. Penalties are chosen by cross-validation among the drawn labels, for every method. In brackets is the 95 %
@@ -53,7 +53,7 @@ bootstrap interval over draws; the held-out patients and the trained model are t
 - **new network**: the same network from random weights, inputs scaled alike.
 - **logistic regression**: L2, on z-scores, codes and missing marks.
 
-Tasks that are nearly the same help each other most: death in hospital and death in the ICU are such a pair.
+Death in hospital and death in the ICU are nearly the same task: the one is among the others when the other is held out.
 """
 
 
@@ -69,7 +69,7 @@ def document(
 ) -> str:
     """found: task -> what `held_out` gives."""
     left = tasks - len(found)
-    which = f"{left} of the {tasks} tasks were not run." if left else ""
+    which = f" {left} of the {tasks} tasks were not run." if left else ""
     head = _HEAD.format(title=title, plan=plan, others=tasks - 1, which=which, draws=DRAWS, seed=seed, commit=commit)
     parts = [head, "## Mean over tasks", _means(found, sizes)]
     for size in sizes:

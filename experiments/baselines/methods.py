@@ -17,7 +17,7 @@ from common.scores import task_columns
 from experiments.baselines.judge import Float32, Outcome
 from experiments.baselines.learners import Fitted, Learner, constant
 from experiments.baselines.network import train
-from experiments.baselines.plans import multi_label, one_task
+from experiments.baselines.plans import in_the_open, multi_label, one_task
 from experiments.baselines.tables import judged_features, merged, of_tasks, train_counts, training_rows
 
 Tables = Sequence[SiteTable]
@@ -61,6 +61,7 @@ def network_single_task(plan: Plan, tables: Tables, tell: Tell, *, federated: bo
         tell(task.name)
         ours = one_task(plan, index)
         if federated:
+            ours = in_the_open(ours)
             members = [of_tasks(table, plan, [index]) for table in tables if train_counts(table)[index]]
         else:
             ours, members = alone(ours), [of_tasks(merged(tables), plan, [index])]

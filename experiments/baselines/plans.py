@@ -12,6 +12,12 @@ def one_task(plan: Plan, index: int) -> Plan:
     return _changed(plan, tasks=[plan.tasks[index].model_dump(mode="json")])
 
 
+def in_the_open(plan: Plan) -> Plan:
+    """`plan` with plain sums: the same model to within the resolution of secure ones, and nobody has to be enrolled."""
+    rules = plan.aggregation.model_dump(mode="json") | {"secure": False, "colluding_sites": 0, "absent_members": None}
+    return _changed(plan, aggregation=rules)
+
+
 def multi_label(plan: Plan) -> Plan:
     """`plan` as a plain multi-label classifier: one shared output layer, and one input for all tasks.
 

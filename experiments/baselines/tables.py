@@ -23,7 +23,7 @@ def load_tables(plan: Plan, configs: Iterable[SiteConfig]) -> list[SiteTable]:
 
 def merged(tables: Sequence[SiteTable]) -> SiteTable:
     """All rows as those of one site; its `report` is the first site's and describes that site only."""
-    names = ("patients", "row_ids", "features", "labels", "oracle", "split")
+    names = ("patients", "row_ids", "features", "labels", "oracle", "split", "hours", "hour_labels")
     return replace(
         tables[0], site=POOLED, **{name: np.concatenate([getattr(t, name) for t in tables]) for name in names}
     )

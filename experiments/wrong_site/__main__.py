@@ -19,7 +19,7 @@ from experiments.wrong_site.faults import KINDS
 from experiments.wrong_site.flipped import flipped
 from experiments.wrong_site.study import Hospitals
 
-FIRST, SPLITS = 200, 10  # splits over which the faults of a federation are divided
+FIRST, SPLITS = 400, 10  # splits over which the faults of a federation are divided
 INNOCENT = 3
 
 

@@ -13,6 +13,7 @@ from server.dashboard.wording import DASH, count, counted, duration, fraction, n
 
 _KINDS = {
     "binary": "yes or no",
+    "hourly": "yes or no, at each hour",
     "multiclass": "several classes",
     "ordinal": "ordered classes",
     "regression": "a quantity",

@@ -46,7 +46,7 @@ def survey(run: Run, grid: Grid) -> RunState:
     plan = run.plan
     left_out = too_few_holders(run)
     tasks = [task.name not in left_out["tasks"] for task in plan.tasks]
-    features = [feature.name not in left_out["features"] for feature in plan.features]
+    features = [feature.name not in left_out["features"] for feature in plan.inputs]
     run.journal.event("left_out", **left_out)
     if not any(tasks):
         raise RunError(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from client.config import find_sites
+from client.config import find_sites, with_hours
 from client.data.table import SiteTable, load_table
 from common.errors import DataError, PlanError
 from common.plan import Plan, load_plan
@@ -144,3 +144,34 @@ def test_data_check_of_another_folder_or_name_is_one_sentence(tmp_path: Path) ->
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_example_plans_are_valid(name: str) -> None:
     assert _plan(name).federation.name == name.replace("-", "_")
+
+
+@pytest.mark.data
+def test_hours_and_their_labels_are_those_of_the_file(public_data: Path) -> None:
+    """Of three groups of hospitals; pandas is the judge, and a loop over the stays for the labels."""
+    plan, file = _plan("eicu-hourly"), public_data / "eicu_demo" / "hourly_vitals_0_48h.csv.gz"
+    sites = with_hours(find_sites(public_data / FOLDERS["eicu"]), [file])
+    raw = pd.read_csv(file, dtype={"patientunitstayid": str})
+    for config in sites[:3]:
+        table = load_table(config, plan)
+        assert table.hours.shape == (len(table.row_ids), 24, 21) and not table.report.warnings
+        own = raw[raw["patientunitstayid"].isin(table.row_ids)]
+        assert table.report.hours_read == 79_944
+        assert table.report.hours_dropped["no stay of this site"] == len(raw) - len(own)
+        early = own[own["hour"] < 24]
+        for index, feature in enumerate(plan.hour_features):
+            low, high = feature.range
+            within = early[feature.name].between(low, high)
+            assert np.isfinite(table.hours[:, :, index]).sum() == within.sum()
+            assert np.nansum(table.hours[:, :, index].astype(np.float64)) == pytest.approx(
+                early.loc[within, feature.name].sum(), rel=1e-6
+            )
+        pressure = own.pivot(index="patientunitstayid", columns="hour", values="mean_bp")
+        pressure = pressure.reindex(index=table.row_ids, columns=range(31)).to_numpy()
+        for stay, values in enumerate(pressure):
+            for hour in range(24):
+                ahead = values[hour + 1 : hour + 7]
+                ahead = ahead[(ahead >= 20) & (ahead <= 250)]
+                unknown = len(ahead) == 0 or 20 <= values[hour] < 65
+                expected = np.nan if unknown else float((ahead < 65).any())
+                np.testing.assert_equal(float(table.hour_labels[stay, hour, 0]), expected)

@@ -228,7 +228,8 @@ def test_the_report_is_json_and_holds_no_cell(tmp_path: Path) -> None:
     content = json.loads(json.dumps(table.report.to_json()))
     assert set(content) == {
         "site", "source", "files", "rows_read", "rows", "patients", "dropped", "rows_by_set", "features", "tasks",
-        "absent_labels", "unmatched_labels", "objected_patients", "unknown_objections", "warnings",
+        "absent_labels", "unmatched_labels", "objected_patients", "unknown_objections", "warnings", "hour_features",
+        "hours_read", "hours_dropped",
     }  # fmt: skip
     assert "secret-1" not in json.dumps(content)
     assert sum(content["rows_by_set"].values()) == 2

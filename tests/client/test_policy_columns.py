@@ -41,6 +41,14 @@ COLUMNS = {
     "los": "tage",
     "smoker": "",
 }
+HOURS = {
+    "fall": ["a", "a", "b"],
+    "stunde": ["0", "1", "0"],
+    "druck": ["80", "60", "90"],
+    "schlechter": ["0", "1", "0"],
+    "pfleger": ["never", "read", "either"],
+}
+COLUMNS |= {"hour": "stunde", "map": "druck", "worse": "schlechter", "temp": ""}
 LABELS = {"tod", "risiko", "tage"}
 CONTENT: dict[str, Any] = {
     "federation": {"name": "every_way"},
@@ -51,7 +59,13 @@ CONTENT: dict[str, Any] = {
         {"name": "smoker", "kind": "binary"},
         {"name": "ward", "kind": "categorical", "categories": ["x", "y"]},
     ],
+    "sequence": {
+        "hours": 2,
+        "features": [{"name": "map", "range": [20, 250]}, {"name": "temp", "range": [25, 45]}],
+    },
     "tasks": [
+        {"name": "shock", "kind": "hourly", "event": "map < 65", "within_h": 1},
+        {"name": "w", "kind": "hourly", "label": "worse"},
         {"name": "t", "label": "death", "positive_when": ">= 2", "oracle": ["true_risk"], "exclude": ["age"]},
         {"name": "r", "kind": "regression", "label": "los", "range": [0, 9]},
     ],
@@ -67,9 +81,11 @@ def site(tmp_path: Path) -> SiteConfig:
         columns = [column for column in ROWS if column in chosen]
         lines = [columns, *zip(*(ROWS[column] for column in columns), strict=True)]
         (tmp_path / f"{name}.csv").write_text("\n".join(",".join(line) for line in lines) + "\n")
+    lines = [HOURS, *zip(*HOURS.values(), strict=True)]
+    (tmp_path / "hours.csv").write_text("\n".join(",".join(line) for line in lines) + "\n")
     content = {
         "site": {"name": "s"},
-        "data": {"files": ["rows.csv"], "labels": ["labels.csv"]},
+        "data": {"files": ["rows.csv"], "labels": ["labels.csv"], "hours": ["hours.csv"]},
         "columns": COLUMNS,
     }
     (tmp_path / "site.toml").write_text(tomli_w.dumps(content))
@@ -97,7 +113,7 @@ def test_the_columns_are_those_that_are_taken_out_of_the_files(site: SiteConfig,
 
     monkeypatch.setattr(contract, "read_columns", noting)
     load_table(site, PLAN)
-    assert taken == set(ROWS) - {"notiz"} == set(columns_read(site, PLAN)) == set(READ.values())
+    assert taken == {*ROWS, *HOURS} - {"notiz", "pfleger"} == set(columns_read(site, PLAN)) == set(READ.values())
 
 
 def test_no_key_of_a_plan_that_names_a_column_is_new() -> None:
@@ -111,6 +127,7 @@ def test_no_key_of_a_plan_that_names_a_column_is_new() -> None:
     assert named == {
         "DataRules.patient",
         "DataRules.row",
+        "Sequence.hour",
         "SplitRules.split_column",
         "Task.label",
         "Task.oracle",
@@ -145,8 +162,8 @@ def test_review_says_who_names_the_study_beside_its_budget(noised: bool, site: S
 def test_review_shows_which_columns_are_read_and_what_for(site: SiteConfig) -> None:
     make_keys(site, lambda count: bytes([7]) * count)
     lines = review(site, PLAN).lines
-    at = lines.index("9 column(s) of this site's tables are read")
-    assert lines[at + 1 : at + 10] == (
+    at = lines.index("12 column(s) of this site's tables are read")
+    assert lines[at + 1 : at + 13] == (
         "  patid: patient pid",
         "  fall: row stay",
         "  vitalzeichen: keep_rows has_vitals",
@@ -156,4 +173,18 @@ def test_review_shows_which_columns_are_read_and_what_for(site: SiteConfig) -> N
         "  tod: label (t) death",
         "  tage: label (r) los",
         "  risiko: oracle (t) true_risk",
+        "  stunde: hour hour",
+        "  druck: feature map",
+        "  schlechter: hourly label (w) worse",
     )
+
+
+def test_features_of_the_sequence_have_to_be_on_the_list_of_features(site: SiteConfig) -> None:
+    for allowed, refused in (
+        (["age", "smoker", "ward", "map", "temp"], False),
+        (["age", "smoker", "ward", "map"], True),
+    ):
+        limits = SIMULATED["limits"] | {"features": allowed}
+        policy = Policy.model_validate(SIMULATED | {"limits": limits})
+        told = objections(policy, PLAN, columns=columns_read(site, PLAN), unnoised=(), code="")
+        assert ("feature_not_allowed" in {refusal.code for refusal in told}) is refused

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from common.associations import Associations
 from common.plan.describe import describe
 from common.privacy.shares import rounding_error
 
@@ -37,6 +38,17 @@ def test_colluding_sites_are_said_in_words(make_plan, colluding: int, most: str)
     text = _text(make_plan(aggregation={"secure": True, "colluding_sites": colluding}))
     assert most in text and f"colluding_sites = {colluding}" in text
     assert f"takes at least {colluding + 2} hospitals" in text and "only two hold one" not in text
+
+
+def test_comparison_is_told_and_what_follows_from_it(make_plan) -> None:
+    warn, stop, off = (_text(make_plan(survey={"unlike": each})) for each in ("warn", "stop", "off"))
+    size = Associations(make_plan()).size
+    assert f"{size:,} sums over these rows" in warn and "(of three sites: of two)" in warn
+    assert "limits.tell_unlike" in warn and "the run goes on (survey.unlike)" in warn
+    assert "the run ends before round 1 (survey.unlike)" in stop
+    noise = {"unit": "patient", "noise": "local", "noise_multiplier": 1.0}
+    for text in (off, _text(make_plan(privacy=noise))):
+        assert "unlike" not in text and "goes back to every site" not in text
 
 
 NOTHING, ONE = "no dropout at any step", "one hospital may vanish after its report"

@@ -13,7 +13,7 @@ from common.errors import PlanError
 from common.plan import Plan, load_plan, plan_from_canonical, plan_from_dict
 from common.plan.condition import parse_condition
 from experiments.reference import sections, with_reference
-from tests.conftest import small_content
+from tests.conftest import small_content, small_plan
 from tests.laws.asserts import assert_roundtrip
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +37,15 @@ def test_every_key_has_a_description_and_stands_in_the_document(document: str) -
         for name, field in model.model_fields.items():
             nested = heading == "site.toml" and name in ("site", "data", "at_rest")
             assert nested or (field.description and f"| `{name}` |" in part), f"{heading} {name}"
+
+
+def test_stop_needs_exact_sums() -> None:
+    noise = {"unit": "patient", "noise": "local", "noise_multiplier": 1.0}
+    with pytest.raises(PlanError, match=r"survey\.unlike = 'stop' needs exact sums"):
+        small_plan(survey={"unlike": "stop"}, privacy=noise)
+    assert not small_plan(survey={"unlike": "off"}).survey.compares
+    with pytest.raises(PlanError, match=r"survey\.unlike"):
+        small_plan(survey={"unlike": "ask"})
 
 
 def test_documented_example_is_complete_and_valid() -> None:

@@ -63,7 +63,8 @@ def test_heart(public_data: Path, tmp_path: Path) -> None:
 def test_demo_hospitals_and_a_table_that_went_wrong(tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "run"
     consilium("synthetic", "--out", data, "--seed", 3)
-    consilium("simulate", data / "federation.toml", "--sites", data, "--out", out, "--benefit", "--seed", 3)
+    quick = ("--set", "training.rounds=8", "--set", "aggregation.secure=false")
+    consilium("simulate", data / "federation.toml", "--sites", data, "--out", out, "--benefit", "--seed", 3, *quick)
     reports = _reports(out)
     assert len(reports) == 3
     _check_coverage(reports)

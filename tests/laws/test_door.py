@@ -151,13 +151,11 @@ def test_unapproved_plan_is_refused_before_any_work(node: Context, plan: Plan, m
     ],
 )
 def test_malformed_request_is_refused(kind: str, header: dict[str, object], node: Context, plan: Plan) -> None:
-    reply = app(_message(kind, plan, **header), node)
-    assert reply.error.reason.startswith("malformed_request:")
+    assert app(_message(kind, plan, **header), node).error.reason.startswith("malformed_request:")
 
 
 def test_message_without_a_handler_leaves_through_the_door(node: Context, plan: Plan) -> None:
-    reply = app(_message("query.everything", plan), node)
-    assert reply.error.reason.startswith("malformed_request:")
+    assert app(_message("query.everything", plan), node).error.reason.startswith("malformed_request:")
 
 
 def _change(message: Message, change: Callable[[RecordDict], None]) -> Message:
@@ -215,8 +213,7 @@ def _train(plan: Plan, vector: np.ndarray, round_number: int = 1) -> Message:
 def test_impossible_normaliser_is_refused(
     change: Callable[[Normaliser], Normaliser], node: Context, plan: Plan
 ) -> None:
-    reply = app(_train(plan, _broadcast(plan, change)), node)
-    assert reply.error.reason.startswith("malformed_request:")
+    assert app(_train(plan, _broadcast(plan, change)), node).error.reason.startswith("malformed_request:")
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 100.0, 1e6])

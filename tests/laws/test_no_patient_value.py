@@ -24,7 +24,15 @@ from tests.secure import Federation, Wire, build
 
 pytestmark = pytest.mark.usefixtures("closed")
 LATE = ("evaluate", "cross_check", "unmask", "close")  # asked again and again when they fail
-HANDLERS = ("declare", "survey", "train", "finish", "cards", *(pytest.param(n, marks=pytest.mark.slow) for n in LATE))
+HANDLERS = (
+    "declare",
+    "survey",
+    "compare",
+    "train",
+    "finish",
+    "cards",
+    *(pytest.param(n, marks=pytest.mark.slow) for n in LATE),
+)
 
 
 def _machines(federation: Federation) -> tuple[Path, ...]:
@@ -54,7 +62,15 @@ def test_nothing_of_a_whole_run_holds_one(secure: bool, tmp_path: Path, capfd: p
     federation, wire = build(tmp_path, secure=secure, tables=tables), Wire()
     assert federation.run(wire)["rounds"]
     names = _check_all(Scan(*tables.values()), federation, wire, capfd)
-    assert {"site.log", "data_report.json", "evaluation.json", "result.json", "report.html", "events.jsonl"} <= names
+    assert {
+        "site.log",
+        "data_report.json",
+        "unlike.json",
+        "evaluation.json",
+        "result.json",
+        "report.html",
+        "events.jsonl",
+    } <= names
 
 
 def _raise_with(row: dict[str, object], table: pd.DataFrame) -> None:

@@ -2,60 +2,26 @@
 
 import json
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from rich.console import Console
 
-from client.app import app
-from client.comparison import CODE, UNLIKE, read_findings
-from client.config import find_sites, load_site
+from client.comparison import CODE, UNLIKE
+from client.config import find_sites
 from client.ledger.file import LEDGER
-from client.ledger.ledger import DIFFERENT_QUESTIONS
 from client.ledger.reading import read_bodies
-from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.sessions import close_sessions
 from common.associations import Associations
 from common.errors import RunError
 from common.plan import Plan
 from experiments.simulate import simulate
-from server.dashboard.report import page
-from server.exchange import Question
-from server.journal import EVENTS
-from server.phases import comparison
-from server.terminal import Progress
-from tests.conftest import small_table
-from tests.messages import code_of, kind
-from tests.secure import NAMES, Federation, Killed, Wire, build
+from tests.messages import kind
+from tests.secure import NAMES, Wire, build
+from tests.server.unlike import ask_site, events, findings, silent, tables
 from tests.wire import content_of
 
 WORDS = "the label of death (column 'died') goes together with the other columns the opposite way round"
-
-
-def tables(count: int = 4, *, wrong: str | None = "south") -> dict[str, pd.DataFrame]:
-    """`count` hospitals of 240 patients; in one of them 'died' is the reversed code."""
-    result = {name: small_table(i, rows=240) for i, name in enumerate(NAMES[:count])}
-    if wrong is not None:
-        result[wrong] = result[wrong].assign(died=1 - result[wrong]["died"])
-    return result
-
-
-def silent(federation: Federation, site: str) -> None:
-    rules = SIMULATED | {"limits": SIMULATED["limits"] | {"tell_unlike": False}}
-    write_policy(federation.sites[site].parent / POLICY_FILE, rules)
-
-
-def events(federation: Federation, name: str) -> list[dict[str, Any]]:
-    lines = (federation.out / EVENTS).read_text().splitlines()
-    return [event for event in map(json.loads, lines) if event["event"] == name]
-
-
-def findings(federation: Federation, site: str) -> tuple[str, ...]:
-    return read_findings(load_site(federation.sites[site]), federation.plan.hash)
 
 
 def compared_with(wire: Wire) -> np.ndarray:
@@ -156,7 +122,7 @@ def test_nothing_is_compared_where_the_plan_says_so(tmp_path: Path) -> None:
     assert not any(kind(message) == "query.compare" for _, message, _ in wire.sent)
     assert {wire.asked[site, "query.survey"] for site in NAMES[:3]} == {2}
     layout = Associations(federation.plan)
-    assert _ask(federation, np.zeros(layout.edges_size + layout.size, "f4")) == "malformed_request"
+    assert ask_site(federation, np.zeros(layout.edges_size + layout.size, "f4")) == "malformed_request"
     close_sessions()
 
 
@@ -184,78 +150,3 @@ def test_what_two_hospitals_hold_is_not_sent_back(secure: bool, tmp_path: Path) 
     for place, pair in enumerate(layout.pairs):
         assert bool(rows[place]) == all(held[column] for column in pair)
         assert all(held[column] for column in pair) or both[place] == 0.0
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before it is asked", "after it is answered"])
-def test_coordinator_killed_at_the_comparison_goes_on(after: bool, tmp_path: Path, monkeypatch) -> None:
-    honest: Callable[..., Any] = comparison.ask
-
-    def killed(*arguments: Any, **named: Any) -> None:
-        if after:
-            honest(*arguments, **named)
-        raise Killed
-
-    whole = build(tmp_path / "whole", 4, tables=tables())
-    federation, wire = build(tmp_path / "killed", 4, tables=tables()), Wire()
-    with monkeypatch.context() as patch:
-        patch.setattr(comparison, "ask", killed)
-        with pytest.raises(Killed):
-            federation.run(wire)
-    result = federation.run(wire)
-    assert result["unlike"] == whole.run()["unlike"] and result["unlike"]["sites"] == ["south"]
-    assert (federation.out / "model.safetensors").read_bytes() == (whole.out / "model.safetensors").read_bytes()
-    assert wire.asked["south", "query.survey"] == 3 and wire.asked["south", "query.compare"] == 1 + after
-
-
-def _ask(federation: Federation, vector: np.ndarray | None) -> str:
-    question = Question("query.compare", federation.plan.hash, vector=vector)
-    return code_of(app(question.to(1), federation.context("south")))
-
-
-def test_a_site_refuses_other_lengths_and_more_than_three_questions(tmp_path: Path) -> None:
-    """Each different question could draw one more bit of the rows: there are no more than three."""
-    federation = build(tmp_path, 3, secure=False, tables=tables(3, wrong=None))
-    layout = Associations(federation.plan)
-    size = layout.edges_size + layout.size
-    for wrong in (None, np.zeros(size - 1, "f4"), np.zeros(size + 1, "f4")):
-        assert _ask(federation, wrong) == "malformed_request"
-    codes = [_ask(federation, np.full(size, 0.1 * number, "f4")) for number in range(DIFFERENT_QUESTIONS + 2)]
-    assert codes == [""] * DIFFERENT_QUESTIONS + ["asked_too_often"] * 2
-    close_sessions()
-
-
-def test_a_site_of_few_patients_and_one_under_noise_compare_nothing(tmp_path: Path) -> None:
-    small = build(tmp_path / "few", 3, secure=False)
-    rules = SIMULATED | {"limits": SIMULATED["limits"] | {"min_patients": 1000}}
-    write_policy(small.sites["south"].parent / POLICY_FILE, rules)
-    layout = Associations(small.plan)
-    assert _ask(small, np.zeros(layout.edges_size + layout.size, "f4")) == "too_few_patients"
-    privacy = {"unit": "patient", "noise": "local", "noise_multiplier": 1.0}
-    noised = build(tmp_path / "noised", 3, secure=False, privacy=privacy)
-    assert _ask(noised, np.zeros(layout.edges_size + layout.size, "f4")) == "malformed_request"
-    close_sessions()
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [lambda m, r: r.content["opinion"].update({"code": "<b>"}), lambda m, r: r.content.pop("opinion")],
-    ids=["another word", "nothing"],
-)
-def test_site_that_answers_with_something_else_is_named(reply: Any, tmp_path: Path) -> None:
-    federation, wire = build(tmp_path, 4, secure=False, tables=tables(wrong=None)), Wire()
-    wire.change("west", "query.compare", lambda message, honest: (reply(message, honest), honest)[1], time=0)
-    assert federation.run(wire)["unlike"] == {"sites": [], "not_told": [], "failed": ["west"], "asked": 4}
-    assert ("west", "wrong_shape") in [(each["site"], each["code"]) for each in events(federation, "site_failed")]
-
-
-def test_terminal_and_page_name_the_site_and_the_code(tmp_path: Path) -> None:
-    shown = StringIO()
-    Progress(Console(file=shown, width=200))({"event": "site_unlike", "site": "south", "code": CODE})
-    assert shown.getvalue().startswith(f"warning: south says that its data are unlike the others' ({CODE})")
-    federation = build(tmp_path, 4, secure=False, tables=tables())
-    silent(federation, "west")
-    text = page(federation.run())
-    section = text[text.index('id="unlike"') :]
-    section = section[: section.index("</section>")]
-    assert "south" in section and CODE in section and "west" in section and "does not tell" in section
-    assert "east" not in section

@@ -100,7 +100,7 @@ def test_what_is_wrong_is_told(place: Path, name: str) -> None:
     ("text", "words"),
     [
         ("tasks = 3", "holds no task"),
-        ('[[tasks]]\nname = "ninth"', "required key 'tasks.ninth.label' is missing"),
+        ('[[tasks]]\nname = "ninth"', "required key 'label' is missing"),
         ('[[tasks]]\nname = "ninth"\nlabel = "x0"', "feature 'x0' is the label of task 'ninth'"),
         ('[[tasks]]\nname = "ninth"\nlabel = "ninth"\nexclude = ["bmi"]', "no feature of this plan"),
     ],

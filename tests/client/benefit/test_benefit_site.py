@@ -66,6 +66,10 @@ def test_figures_are_those_of_the_test_rows(north: SiteConfig, made: dict[str, o
         key, sign = ("mae", -1) if entry["kind"] == "regression" else ("auroc", 1)
         expected = sign * (entry["models"]["federated"][key] - entry["models"]["local"][key])
         assert gain["value"] == pytest.approx(expected, abs=1e-6) and gain["low"] <= gain["value"] <= gain["high"]
+        if entry["kind"] == "regression":
+            assert 0.75 < entry["calibration"]["within_1_645_scales"] <= 1.0
+        else:
+            assert {"ece", "ece_if_perfect", "brier"} == set(entry["calibration"]["after"])
         say = entry["cannot_say"]
         assert set(say["reasons"]) <= set(REASONS) and sum(say["reasons"].values()) == pytest.approx(say["share"])
     assert made["patients"] == {

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from client.approval.before import already_spent
+from client.comparison import UNLIKE
 from client.ledger.ledger import LEDGER, Ledger
 from client.ledger.opening import BEGUN
 from client.network import preflight, reach
@@ -108,6 +109,15 @@ def test_a_pause_and_a_missing_gpu_are_errors(joined: Command) -> None:
     findings = found(joined)
     assert "consilium site resume" in findings["brake"][0][1]
     assert findings["device"][0][0] == "error" and "cuda:7" in findings["device"][0][1]
+
+
+def test_what_was_unlike_the_others_is_told_again(joined: Command) -> None:
+    plan, words = read_plan(Path("north/plan.json")), "age looks like mo; check its unit."
+    content = {"plan_hash": plan.hash, "findings": [{"column": "age", "kind": "unit", "words": words}]}
+    (site().folder / UNLIKE).write_text(json.dumps(content))
+    assert ("warning", f"Unlike the other hospitals, when it was last compared: {words}") in found(joined)["data"]
+    assert f"Unlike the other hospitals: {words}" in joined("site", "status", "north", status=3)
+    assert json.loads(joined("site", "status", "north", "--json", status=3))["unlike"] == [words]
 
 
 def test_a_ledger_that_was_put_back_from_a_copy_is_named(joined: Command) -> None:

@@ -1,0 +1,26 @@
+"""What came after the first plans: where a plan does not use it, its canonical bytes do not hold it.
+
+A plan that was approved, and a model file that carries one, keep their hash that way.
+"""
+
+from typing import Any
+
+_SECTIONS: dict[str, Any] = {"sequence": None, "start": None, "survey": {"unlike": "warn"}}
+_KEYS = {
+    "model": ("encoder", "sequence_width", "sequence_layers"),
+    "tasks": ("event", "within_h"),
+    "training": ("patience",),
+}
+
+
+def without_unused(content: dict[str, Any]) -> dict[str, Any]:
+    """`content`, a plan as JSON, without later sections that say what is so anyway, and later keys that are not set."""
+    result = {name: part for name, part in content.items() if name not in _SECTIONS or part != _SECTIONS[name]}
+    for name, keys in _KEYS.items():
+        section = result[name]
+        result[name] = [_without(t, keys) for t in section] if isinstance(section, list) else _without(section, keys)
+    return result
+
+
+def _without(table: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in keys or value is not None}
