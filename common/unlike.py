@@ -30,7 +30,7 @@ _ORDINARY = 0.1  # standard deviation, in Fisher's z, of one association between
 _ORDINARY_SHARE = 1.2  # of the logit of a share
 _MOST_SHARE = 3.0  # so much can a share alone say; some codes are rare at one hospital only
 _AT_LEAST = 2.5  # of the log likelihood ratio of a reversed code, whatever its share says
-_LEVEL = 0.01  # chance that a site whose columns are right names one as reversed or unrelated
+_LEVELS = {"reversed": 0.01, "unrelated": 0.001}  # chance that a site whose columns are right names one as that
 _TWINS = 0.95  # a column that is another one once more, such as a label that is an input of another task
 _LARGEST = 0.85  # more than this is not expected of any association
 
@@ -101,7 +101,7 @@ class Compared:
         """
         expected = Expected(rows, correlation, ranks(self.values), ~np.isnan(self.values))
         found: dict[int, Finding] = {}
-        limit = NormalDist().inv_cdf(1.0 - _LEVEL / (2.0 * len(counts))) ** 2 / 2.0
+        limit = {kind: NormalDist().inv_cdf(1.0 - level / len(counts)) ** 2 / 2.0 for kind, level in _LEVELS.items()}
         while len(found) < len(self.layout.columns):
             best: tuple[float, int, str] = (0.0, -1, "")
             for column, theirs in enumerate(counts):
@@ -114,9 +114,9 @@ class Compared:
                     continue
                 turned, unrelated = ratios
                 total = turned + self._share(column, theirs)
-                if turned >= _AT_LEAST and total > limit:
+                if turned >= _AT_LEAST and total > limit["reversed"]:
                     best = max(best, (total, column, "reversed"))
-                elif unrelated > limit:
+                elif unrelated > limit["unrelated"]:
                     best = max(best, (unrelated, column, "unrelated"))
             _, column, kind = best
             if column < 0:

@@ -19,7 +19,7 @@ from experiments.wrong_site.faults import KINDS
 from experiments.wrong_site.flipped import flipped
 from experiments.wrong_site.study import Hospitals
 
-FIRST, SPLITS = 400, 10  # splits over which the faults of a federation are divided
+FIRST, SPLITS = 600, 10  # splits over which the faults of a federation are divided
 INNOCENT = 3
 
 
@@ -42,7 +42,7 @@ def main() -> None:
             _federation(name, *place, Path(folder), arguments.faults, arguments.seeds) for name, place in places.items()
         ]
         cleveland = flipped(*places["heart"], Path(folder), range(FIRST, FIRST + arguments.seeds))
-    write_atomic(ROOT / "docs" / "wrong-site.md", document(told, cleveland, began).encode())
+    write_atomic(ROOT / "docs" / "wrong-site.md", document(told, cleveland, began, first=FIRST).encode())
 
 
 def _federation(name: str, plan: Path, folder: Path, work: Path, faults: int, seeds: int) -> Federation:
