@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from client.config import SiteConfig
 from client.data.report import FeatureReport, TaskReport
+from client.ledger.receipts import Step
 from client.release import Opinion
+from client.request import Request
 from client.session import Session
 from client.site_rows import TRAIN, SiteRows
 from common.associations import STAGE, Associations
 from common.contribution import Contribution, stages
 from common.errors import ConsiliumError, Refusal
 from common.files import exists, read_bytes, write_atomic
-from common.unlike import LEAST_OWN, Compared, Finding
+from common.unlike import LEAST_OTHERS, LEAST_OWN, Compared, Finding
 
 UNLIKE = "unlike.json"
 CODE = "data_unlike_others"
@@ -29,13 +31,16 @@ _MOSTLY = 0.5  # of the values of a column, outside the plausible range
 def own_part(site: SiteRows, vector: NDArray[np.float32]) -> NDArray[np.float64]:
     """A site's vector of the survey's third sum, with zeros for columns and pairs that it did not declare.
 
-    vector: the edges. Raises Refusal `malformed_request` for another length, or a plan that has no such sum.
+    vector: the edges. Raises Refusal `malformed_request` for another length, for edges that do not rise within the
+    plausible ranges, or for a plan that has no such sum.
     """
     layout = _layout(site)
     if vector.size != layout.edges_size:
         raise Refusal("malformed_request", f"{vector.size} edges instead of {layout.edges_size}.")
     rows = site.rows(TRAIN)
     edges = vector.reshape(len(layout.measured), -1)
+    if edges.size and (edges.min() < 0.0 or edges.max() > 1.0 or (np.diff(edges, axis=1) < 0.0).any()):
+        raise Refusal("malformed_request", "edges that do not rise from 0 to 1.")
     return layout.of(site.table.features[rows], site.table.labels[rows], edges) * _declared(site)
 
 
@@ -50,6 +55,8 @@ def findings(site: SiteRows, vector: NDArray[np.float32]) -> tuple[Finding, ...]
         raise Refusal("malformed_request", f"{vector.size} edges and sums to compare with instead of {wanted}.")
     edges, total = np.split(vector, [layout.edges_size])
     others = layout.without(total, own_part(site, edges))
+    if not layout.plausible(others) or others[0] < LEAST_OTHERS:
+        return _outside(site)  # not the sum of hospitals: it is held against nothing
     rows = site.rows(TRAIN)
     values = layout.values(site.table.features[rows], site.table.labels[rows])
     compared = Compared(layout, values, others, edges.reshape(len(layout.measured), -1))
@@ -59,6 +66,11 @@ def findings(site: SiteRows, vector: NDArray[np.float32]) -> tuple[Finding, ...]
 def compare(session: Session, vector: NDArray[np.float32]) -> Opinion:
     """Write down what is unlike the others; what to tell of it. vector: as for `findings`. Raises Refusal."""
     session.require_patients()
+    edges = vector[: Associations(session.plan).edges_size]
+    summed = Request(Step(session.plan.hash, "query.survey", 0, STAGE), edges)
+    if not session.ledger.answered(summed.step, summed.digest):
+        # A coordinator could else choose what to ask of one hospital alone.
+        raise Refusal("malformed_request", "a comparison between other edges than those of the sum before it.")
     found = findings(session, vector)
     _write(session, found)
     if not session.policy.limits.tell_unlike:
@@ -114,12 +126,23 @@ def _outside(site: SiteRows) -> tuple[Finding, ...]:
 
 
 def _write(session: Session, found: tuple[Finding, ...]) -> None:
-    """The file, and a line in the log for each finding that was not there before."""
+    """The file, and a line in the log for each finding that was not there before; what was there stays."""
     before: tuple[str, ...] = ()
     with suppress(ConsiliumError):  # a damaged file is written again
         before = read_findings(session.config, session.plan.hash)
-    content = {"plan_hash": session.plan.hash, "findings": [vars(finding) for finding in found]}
+    known = [vars(finding) for finding in found]
+    known += [each for each in _kept(session) if each["words"] not in {finding.words for finding in found}]
+    content = {"plan_hash": session.plan.hash, "findings": known}
     write_atomic(session.config.folder / UNLIKE, json.dumps(content, indent=1).encode(), private=True)
     for finding in found:
         if finding.words not in before:
             session.log.warning("unlike the other hospitals: %s", finding.words)
+
+
+def _kept(session: Session) -> list[dict[str, str]]:
+    """What was found before under this plan: another question must not hide it."""
+    with suppress(ConsiliumError, OSError, ValueError, TypeError, KeyError):
+        content = json.loads(read_bytes(session.config.folder / UNLIKE))
+        if content["plan_hash"] == session.plan.hash:
+            return [{key: str(each[key]) for key in ("column", "kind", "words")} for each in content["findings"]]
+    return []

@@ -33,8 +33,9 @@ def check(session: Session, request: Request) -> None:
     session.ledger.check_repeats(request.step, request.digest)
     if request.step.kind in PROTOCOL:
         return  # it only ends what was begun inside the hours
-    if request.step.kind == "train" and request.stage:
-        raise Refusal("malformed_request", f"stage {request.stage} of a round; a round of training has one question.")
+    if request.stage and request.step.kind in ("train", "query.compare"):
+        # Else each stage would be a step of its own, and have its own three different questions.
+        raise Refusal("malformed_request", f"stage {request.stage} of {request.step.kind}, which has one question.")
     check_hours(session.policy, datetime.now())
     session.ledger.check_question(request.step, request.digest)
 

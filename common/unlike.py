@@ -82,7 +82,11 @@ class Compared:
         low, high = about.range
         limits = np.concatenate([[0.0], self.edges[self.layout.measured.index(column)].astype(np.float64), [1.0]])
         tenth, middle, ninth = low + (high - low) * quantiles(limits, theirs, np.array([0.1, 0.5, 0.9]))
-        distance = float((np.median(own) - middle) / max((ninth - tenth) / 2.56, 1e-9 * (high - low)))
+        # From this hospital's own bins: no answer can depend on one patient's exact value.
+        (ours,) = low + (high - low) * quantiles(
+            limits, self.layout.histogram(column, own, self.edges), np.array([0.5])
+        )
+        distance = float((ours - middle) / max((ninth - tenth) / 2.56, 1e-9 * (high - low)))
         if abs(distance) < _FAR or apart < _APART:
             return None
         where = "above" if distance > 0 else "below"
@@ -173,7 +177,7 @@ class Expected:
         target = association[use] - np.sign(association[use]) * 1.5 / np.sqrt(theirs[use])
         among = self._whole[np.ix_(use, use)]
         weights = np.linalg.solve(among + np.eye(len(target)), target)
-        predicted, own = self._z[here][:, use] @ weights, self._z[here, column]
+        predicted, own = self._z[np.ix_(here, use)] @ weights, self._z[here, column]
         if predicted.std() < 1e-9 or own.std() < 1e-9:
             return None
         there = np.arctanh(min(_LARGEST, weights @ target / np.sqrt(weights @ among @ weights)))

@@ -38,7 +38,7 @@ def check_start(plan: Plan, file: Path | None, folder: Path) -> None:
 def keep_start(plan: Plan, file: Path, folder: Path) -> None:
     """Leave `file` in a run's folder, where it is read from. Raises ConsiliumError."""
     load_start(plan, file)
-    write_atomic(folder / START, read_bytes(file))
+    write_atomic(folder / START, read_bytes(file), private=True)
 
 
 def read_start(plan: Plan, folder: Path) -> StartingPoint | None:

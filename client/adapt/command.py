@@ -18,6 +18,8 @@ from common.errors import ConsiliumError, DataError
 from common.files import exists, read_bytes, write_atomic
 
 SEALED = ".safetensors.enc"
+_OWN = {"site.toml", "policy.toml", "plan.json", "benefit.json", "unlike.json", "evaluation.json", "data_report.json"}
+_OWN |= {"benefit.html", "outputs.safetensors.enc"}
 _FEWEST = 4
 
 
@@ -44,10 +46,12 @@ def adapt_files(
     config = load_site(site)
     sealed = is_sealed(read_bytes(model))
     pages = (out.with_suffix(".json"), out.with_suffix(".html"))
-    taken = [model, plan, config.source, *config.files, *config.labels]
+    taken = [model, plan, config.source, *config.tables]
     for target in (out, *pages):
         if any(target.resolve() == source.resolve() for source in taken):
             raise DataError(f"{target}: this is a file that the adapted model is made from; choose another --out.")
+        if target.name in _OWN:
+            raise DataError(f"{target}: a site keeps something else under this name; choose another --out.")
     _check_place(model, out, sealed=sealed)
     trained = Trained.of(model_bytes(model), model)
     outcome = adapt(

@@ -47,7 +47,8 @@ def extended(plan: Plan, task: dict[str, Any], *, source: str) -> Plan:
             "task a name of its own."
         )
     content = json.loads(plan.canonical)
-    return plan_from_dict(content | {"tasks": [*content["tasks"], task]}, source=source)
+    # What is learnt here has no noise: a model with it cannot carry the former plan's promise.
+    return plan_from_dict(content | {"tasks": [*content["tasks"], task], "privacy": {}}, source=source)
 
 
 def alone(plan: Plan, **training: Any) -> Plan:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common.associations import STAGE, Associations
 from common.contribution import Contribution
-from common.errors import RunError
+from common.errors import RunError, TooFewSites
 from common.plan import Plan
 from common.plan.survey import LEAST_SITES
 from server.cohort import shared_by
@@ -28,17 +28,21 @@ _CODES = {"alike", CODE, SILENT}
 def compare(run: Run, grid: Grid, bins: NDArray[np.float32]) -> dict[str, Any]:
     """`unlike`, for the state's facts: which sites say what; empty where nothing is compared.
 
-    bins: the edges of the survey's second pass. Raises TooFewSites, and RunError where a site is unlike the others and
-    the plan says 'stop'.
+    bins: the edges of the survey's second pass. Without enough sites for the sum nothing is compared. Raises RunError
+    where a site is unlike the others and the plan says 'stop'.
     """
     if not run.plan.survey.compares or len(run.cohort.levels) < LEAST_SITES:
         return {}
     layout = Associations(run.plan)
     edges = layout.edges_of(bins).ravel()
     question = Question("query.survey", run.plan.hash, stage=STAGE, vector=edges)
-    total = run.sums.collect(
-        question, size=layout.size, min_sites=run.min_sites, plausible=lambda _, vector: layout.plausible(vector)
-    )
+    try:
+        total = run.sums.collect(
+            question, size=layout.size, min_sites=run.min_sites, plausible=lambda _, vector: layout.plausible(vector)
+        )
+    except TooFewSites as few:  # the study does not depend on it
+        run.journal.event("warning", text=f"The hospitals' data were not compared: {few}")
+        return {}
     run.note_failures(total.failed, 0)
     if len(total.sites) < LEAST_SITES:
         return {}

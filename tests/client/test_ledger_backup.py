@@ -1,5 +1,6 @@
 """The backup of docs/operations.md, typed as it stands after a crash: the copy has every record."""
 
+import os
 import re
 import signal
 import subprocess
@@ -49,7 +50,8 @@ def test_the_backup_of_a_crashed_ledger_has_every_record(
     make_site("north")
     consilium("site", "init", "north")
     consilium("site", "join", "north", invite(lambda *words: consilium(*words))["north"])
-    died = subprocess.run([sys.executable, "-c", _CRASH, str(ROUNDS), how])
+    words = [sys.executable, "-c", _CRASH, str(ROUNDS), how]
+    died = subprocess.run(words, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert died.returncode == -signal.SIGKILL
     assert (Path("north") / f"{LEDGER}-wal").exists() is (how == "crashed")
     Path("north/keys", STORE).touch(mode=0o600)

@@ -27,7 +27,7 @@ from server.identity import act_as_coordinator
 from server.journal import PLAN
 from tests.conftest import small_table
 
-SECRET = "patient-Ada-Lovelace-4711"
+SECRET, ONE_QUESTION = "patient-Ada-Lovelace-4711", ("train", "query.compare")
 HANDLERS = {
     "query.declare": "declare",
     "query.cards": "cards",
@@ -58,7 +58,7 @@ def _folder(node: Context) -> Path:
 
 
 def _message(kind: str, plan: Plan, **header: object) -> Message:
-    fields = {"plan_hash": plan.hash, "round": int(kind == "train"), "stage": int(kind != "train")} | header
+    fields = {"plan_hash": plan.hash, "round": int(kind == "train"), "stage": int(kind not in ONE_QUESTION)} | header
     vector = ArrayRecord({"vector": Array(np.zeros(3, dtype=np.float32))})
     return Message(RecordDict({"header": ConfigRecord(fields), "arrays": vector}), 1, kind)
 

@@ -36,7 +36,7 @@ def test_without_site_too_few_are_left_and_the_run_goes_on_later(federation, tmp
     wire.change("south", "train", silent, time=2)
     with pytest.raises(TooFewSites, match=r"round 2: 2 site\(s\) reported, the plan asks for 3 \(south: no_answer"):
         cut.run(wire)
-    assert wire.asked["east", "query.crosscheck"] == 3, "two surveys and round 1"
+    assert wire.asked["east", "query.crosscheck"] == 4, "three surveys and round 1"
     assert not (cut.out / "model.safetensors").exists()
     checkpoint = (cut.out / "checkpoint.safetensors").read_bytes()
     wire = Wire()

@@ -14,7 +14,7 @@ from client.comparison import CODE, UNLIKE
 from client.ledger.ledger import DIFFERENT_QUESTIONS
 from client.policy.policy import POLICY_FILE, SIMULATED, write_policy
 from client.sessions import close_sessions
-from common.associations import Associations
+from common.associations import BINS, STAGE, Associations
 from server.dashboard.report import page
 from server.phases import comparison
 from server.terminal import Progress
@@ -52,7 +52,16 @@ def test_a_site_refuses_other_lengths_and_more_than_three_questions(tmp_path: Pa
         assert ask_site(federation, wrong) == "malformed_request"
     damaged = federation.sites["south"].parent / UNLIKE
     damaged.write_text("{")
-    codes = [ask_site(federation, np.full(size, 0.1 * number, "f4")) for number in range(DIFFERENT_QUESTIONS + 2)]
+    edges = np.tile(np.arange(1, BINS, dtype="f4") / BINS, len(layout.measured))
+
+    def question(number: int) -> np.ndarray:
+        return np.concatenate([edges, np.full(layout.size, 0.1 * number, "f4")])
+
+    assert ask_site(federation, question(0)) == "malformed_request"  # nothing was summed between these edges
+    assert ask_site(federation, edges[::-1].copy(), kind="query.survey", stage=STAGE) == "malformed_request"
+    assert ask_site(federation, edges, kind="query.survey", stage=STAGE) == ""
+    assert {ask_site(federation, question(0), stage=stage) for stage in (1, 2, 3)} == {"malformed_request"}
+    codes = [ask_site(federation, question(number)) for number in range(DIFFERENT_QUESTIONS + 2)]
     assert json.loads(damaged.read_text())["plan_hash"] == federation.plan.hash
     assert codes == [""] * DIFFERENT_QUESTIONS + ["asked_too_often"] * 2
     close_sessions()

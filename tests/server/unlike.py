@@ -39,6 +39,7 @@ def findings(federation: Federation, site: str) -> tuple[str, ...]:
     return read_findings(load_site(federation.sites[site]), federation.plan.hash)
 
 
-def ask_site(federation: Federation, vector: np.ndarray | None) -> str:
-    question = Question("query.compare", federation.plan.hash, vector=vector)
+def ask_site(federation: Federation, vector: np.ndarray | None, *, kind: str = "query.compare", stage: int = 0) -> str:
+    """With which code 'south' refuses; empty for an answer."""
+    question = Question(kind, federation.plan.hash, stage=stage, vector=vector)
     return code_of(app(question.to(1), federation.context("south")))
