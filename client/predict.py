@@ -43,8 +43,8 @@ def predict_file(
 
     Of an hourly task the prediction at the last hour at which anything is known of the stay; hourly: at each hour too.
     model: a model file, or the encrypted one in a site's folder, with whose outputs each task has further columns.
-    warn: told why outputs that are there are not used. Raises ModelFileError for the model, ConsiliumError where it
-    does not open, and DataError or PlanError for the table.
+    warn: told what looks like a slip in the table, and why outputs that are there are not used. Raises ModelFileError
+    for the model, ConsiliumError where it does not open, and DataError or PlanError for the table.
     """
     data, outputs, stale = _open(model)
     if stale is not None:
@@ -55,6 +55,8 @@ def predict_file(
         if out.resolve() == source.resolve():
             raise DataError(f"{out}: this is a file that the predictions are made from; choose another --out.")
     rows = load_for_prediction(site, loaded.plan)
+    for sentence in rows.report.warnings:
+        warn(sentence)
     columns: dict[str, np.ndarray] = {loaded.plan.data.patient: rows.patients}
     if loaded.plan.data.row is not None:
         columns[loaded.plan.data.row] = rows.row_ids

@@ -56,6 +56,13 @@ def starting_point(plan: Plan, model: ModelFile, *, source: str) -> StartingPoin
             raise PlanError(f"{source}: model.{key} is {old} there and {new} in the plan; they have to be the same.")
     if (before.features, before.sequence) != (plan.features, plan.sequence):
         raise PlanError(f"{source}: its plan has other features, or in another order, than the plan that goes on.")
+    if any(getattr(before, key) != getattr(plan, key) for key in ("data", "split")) or (
+        before.seeds.split != plan.seeds.split
+    ):
+        raise PlanError(
+            f"{source}: its plan divides patients into training and test otherwise; with the same [data], [split] and "
+            "seeds.split none is tested on that the earlier model was trained on."
+        )
     layout, earlier = Layout(plan), Layout(before)
     vector = initial_parameters(layout, seed=plan.seeds.training)
     old_parts = earlier.split(model.parameters)

@@ -38,6 +38,9 @@ encrypted stays so.
 A federation adds a task to an earlier model with `[start]` in its plan
 ([federation.md](federation.md#going-on-from-an-earlier-model)).
 
+What is learnt here has no noise. The new model's plan therefore has no `[privacy]` section, whatever the former one
+promised: for whom that matters, the model stays at the hospital.
+
 ## How much it is worth: {title}
 
 Written by `python -m experiments.adapt DATA`; do not edit by hand. Tasks of `examples/{plan}` are held out, one at a

@@ -147,9 +147,19 @@ def test_from_the_command_line(earlier, tmp_path: Path) -> None:
     sites, _, file = earlier
     federation = tmp_path / "next.toml"
     federation.write_text(tomli_w.dumps(content(slice(None))))
-    told = CliRunner().invoke(app, ["plan", "start", str(federation), str(file), "--seed", "4"])
+    told = CliRunner().invoke(app, ["plan", "start", str(federation), str(file)])
     assert told.exit_code == 0, told.output
     federation.write_text(federation.read_text() + "\n" + told.stdout)
-    arguments = ["simulate", str(federation), "--sites", str(sites), "--out", str(tmp_path / "next"), "--seed", "4"]
+    arguments = ["simulate", str(federation), "--sites", str(sites), "--out", str(tmp_path / "next")]
     done = CliRunner().invoke(app, [*arguments, "--start", str(file)])
     assert done.exit_code == 0, done.output
+
+
+def test_another_split_is_refused_because_former_training_patients_would_be_tested_on(earlier, tmp_path: Path) -> None:
+    _, _, file = earlier
+    federation = tmp_path / "next.toml"
+    federation.write_text(tomli_w.dumps(content(slice(None))))
+    told = CliRunner().invoke(app, ["plan", "start", str(federation), str(file), "--seed", "4"])
+    assert isinstance(told.exception, PlanError) and "divides patients into training and test otherwise" in str(
+        told.exception
+    )
