@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from client.config import SiteConfig
 from client.data.report import FeatureReport, TaskReport
-from client.ledger.receipts import Step
 from client.release import Opinion
-from client.request import Request
 from client.session import Session
 from client.site_rows import TRAIN, SiteRows
 from common.associations import STAGE, Associations
@@ -66,11 +64,6 @@ def findings(site: SiteRows, vector: NDArray[np.float32]) -> tuple[Finding, ...]
 def compare(session: Session, vector: NDArray[np.float32]) -> Opinion:
     """Write down what is unlike the others; what to tell of it. vector: as for `findings`. Raises Refusal."""
     session.require_patients()
-    edges = vector[: Associations(session.plan).edges_size]
-    summed = Request(Step(session.plan.hash, "query.survey", 0, STAGE), edges)
-    if not session.ledger.answered(summed.step, summed.digest):
-        # A coordinator could else choose what to ask of one hospital alone.
-        raise Refusal("malformed_request", "a comparison between other edges than those of the sum before it.")
     found = findings(session, vector)
     _write(session, found)
     if not session.policy.limits.tell_unlike:

@@ -110,11 +110,6 @@ class Ledger:
         with self._reading():
             self._memory.check_question(step, digest)
 
-    def answered(self, step: Step, digest: str) -> bool:
-        """Whether this very question was answered."""
-        with self._reading():
-            return self._memory.answered(step, digest)
-
     def spent(self, study: str | None = None, year: int | None = None) -> list[Spent]:
         """What was released, as `merged` puts it together: of one study, of one calendar year (UTC), or all."""
         with self._reading():

@@ -104,9 +104,6 @@ class Memory:
         if digest not in asked and len(asked) >= DIFFERENT_QUESTIONS:
             raise Refusal("asked_too_often", f"{len(asked)} different questions for {step} were answered already.")
 
-    def answered(self, step: Step, digest: str) -> bool:
-        return digest in self._asked.get(step, ())
-
     def note_refusal(self, receipt: Receipt, *, day: str) -> Details | None:
         """What the record of a refusal says beside its code; None where it is only counted. day: UTC, ISO 8601.
 

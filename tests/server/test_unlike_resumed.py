@@ -57,9 +57,7 @@ def test_a_site_refuses_other_lengths_and_more_than_three_questions(tmp_path: Pa
     def question(number: int) -> np.ndarray:
         return np.concatenate([edges, np.full(layout.size, 0.1 * number, "f4")])
 
-    assert ask_site(federation, question(0)) == "malformed_request"  # nothing was summed between these edges
     assert ask_site(federation, edges[::-1].copy(), kind="query.survey", stage=STAGE) == "malformed_request"
-    assert ask_site(federation, edges, kind="query.survey", stage=STAGE) == ""
     assert {ask_site(federation, question(0), stage=stage) for stage in (1, 2, 3)} == {"malformed_request"}
     codes = [ask_site(federation, question(number)) for number in range(DIFFERENT_QUESTIONS + 2)]
     assert json.loads(damaged.read_text())["plan_hash"] == federation.plan.hash
