@@ -62,6 +62,12 @@ class Network:
     def _sizes(self) -> list[int]:
         return [segment.stop - segment.start for segment in self.layout.segments]
 
+    def tensors(self, vector: Tensor) -> dict[str, Tensor]:
+        """Named views into `vector`, (D,)."""
+        # One split has one cheap backward (a concatenation); slices would each write a gradient of length D.
+        parts = torch.split(vector, self._sizes)
+        return {s.name: part.view(s.shape) for s, part in zip(self.layout.segments, parts, strict=True)}
+
     def logits(self, parameters: Tensor, inputs: Tensor, *, dropout: Dropout | None = None) -> Tensor:
         """Outputs before any link function, (n, outputs); with K hourly tasks (n, outputs + K H), see `common.hourly`.
 
@@ -69,9 +75,7 @@ class Network:
         dropout: source of the dropout masks while training, or a function of their shape that gives them; None
         evaluates without dropout.
         """
-        # One split has one cheap backward (a concatenation); slices would each write a gradient of length D.
-        parts = torch.split(parameters, self._sizes)
-        tensors = {s.name: part.view(s.shape) for s, part in zip(self.layout.segments, parts, strict=True)}
+        tensors = self.tensors(parameters)
         wide = inputs
         if self.groups != ((),):
             keep, add = self._exclusions

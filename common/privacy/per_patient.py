@@ -76,9 +76,7 @@ class PatientGradients:
 
     def tensors(self, vector: Tensor) -> dict[str, Tensor]:
         """Named views into `vector`, (D,), made once for many steps."""
-        segments = self.network.layout.segments
-        parts = torch.split(vector.detach(), [segment.stop - segment.start for segment in segments])
-        return {segment.name: part.view(segment.shape) for segment, part in zip(segments, parts, strict=True)}
+        return self.network.tensors(vector.detach())
 
     def add_up(
         self,

@@ -19,7 +19,7 @@ from tests.conftest import small_content
 from tests.e2e.deployed import wait_until
 from tests.e2e.processes import free_ports
 from tests.server.network.hospitals import Hospital
-from tests.server.network.stand import require_nginx
+from tests.server.network.stand import Stand, make_stand, require_nginx
 
 Command = Callable[..., str]
 NAMES = ("north", "south", "west")
@@ -69,6 +69,15 @@ def serving(home: Home) -> Iterator[Home]:
             process.terminate()
         process.wait(timeout=WAIT_S)
         assert process.returncode == 0, log.read_text()
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    """A gateway of its own, for a test that changes it."""
+    require_nginx()
+    stand = make_stand()
+    yield stand
+    stand.stop()
 
 
 def heed(*, hangup: bool = True) -> None:

@@ -3,7 +3,6 @@
 import datetime
 import http.client
 import threading
-from collections.abc import Iterator
 
 import pytest
 from cryptography import x509
@@ -12,16 +11,8 @@ from common.errors import ConsiliumError
 from common.network import certificates
 from server.network import gateway
 from server.network.gateway_template import BURST, CONNECTIONS, MOST_BYTES
-from tests.server.network.stand import PULL, Site, Stand, make_stand, process_status, require_nginx
+from tests.server.network.stand import PULL, Site, Stand, process_status
 from tests.server.network.upstream import until
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    require_nginx()
-    stand = make_stand()
-    yield stand
-    stand.stop()
 
 
 @pytest.fixture

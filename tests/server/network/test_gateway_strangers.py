@@ -2,24 +2,15 @@
 
 import resource
 import socket
-from collections.abc import Iterator
 
 import pytest
 
-from tests.server.network.stand import Stand, make_stand, require_nginx
+from tests.server.network.stand import Stand
 from tests.server.network.upstream import DEADLINE_S
 
 BAD_HELLO = b"\x16\x03\x03\x00\x04\x01\x00\x00\x00"
 HALF_HELLO = b"\x16\x03\x01\x02\x00\x01"
 HELD = 2200
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    require_nginx()
-    stand = make_stand()
-    yield stand
-    stand.stop()
 
 
 def _knock(stand: Stand, hello: bytes) -> socket.socket:
