@@ -48,7 +48,7 @@ def fine_tune(received: ModelFile, rows: SiteRows) -> tuple[ModelFile, dict[str,
 def _one_pass(plan: Plan) -> Plan:
     """The plan with one pass in each call of the trainer, and no pull back to where the pass began."""
     content = plan.model_dump(mode="json")
-    content["training"] |= {"local_epochs": 1, "proximal_mu": 0.0}
+    content["training"] |= {"local_epochs": 1, "min_local_steps": 1, "proximal_mu": 0.0}
     if content["aggregation"]["strategy"] == "fedprox":
         content["aggregation"]["strategy"] = "fedavg"
     return plan_from_dict(content, source=plan.federation.name)

@@ -96,7 +96,8 @@ def _steps(plan: Plan) -> str:
         if privacy.per_patient
         else f"batches of {rules.batch_size}"
     )
-    return f"; in each, every site trains {rules.local_epochs} epoch(s) in {batches} with {rules.optimizer}"
+    more = "" if privacy.per_patient else f", {rules.min_local_steps} steps or more,"
+    return f"; in each, every site trains {rules.local_epochs} epoch(s) in {batches}{more} with {rules.optimizer}"
 
 
 def _leaving(plan: Plan) -> Described:

@@ -84,6 +84,11 @@ class Training(Section):
 
     rounds: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=30, description="Federated rounds.")
     local_epochs: Count = Field(default=2, description="Passes over a site's training rows in one round.")
+    min_local_steps: Count = Field(
+        default=10,
+        description="Fewest steps of a site in one round: one with few rows passes over them more often, or the model "
+        "would drift to the hospitals that take more steps. Not with a patient's noise, where all sites take as many.",
+    )
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=32, description="Rows per step.")
     optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="'sgd' with momentum, or 'adamw'.")
     learning_rate: Positive = Field(default=0.03, description="Step size in round 1.")

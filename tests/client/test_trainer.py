@@ -138,3 +138,23 @@ def test_gpu_trains_the_same_model(make_plan: Callable[..., Plan], optimizer: st
         for device, rows in ((CPU, data), (gpu, on_gpu))
     ]
     assert np.allclose(*results, rtol=1e-3, atol=1e-4)  # one full batch: its order does not matter
+
+
+@pytest.mark.parametrize(("rows", "least", "steps"), [(5, 10, 10), (64, 10, 10), (64, 1, 8), (100, 30, 30), (64, 9, 9)])
+def test_a_small_site_takes_as_many_steps(
+    make_plan: Callable[..., Plan], rows: int, least: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(training={"batch_size": 16, "local_epochs": 2, "min_local_steps": least})
+    trainer, start = _trainer(plan), initial_parameters(Layout(plan), seed=0)
+    seen: list[int] = []
+    logits = Network.logits
+
+    def counted(self: Network, theta: torch.Tensor, inputs: torch.Tensor, **more: object) -> torch.Tensor:
+        seen.append(len(inputs))
+        return logits(self, theta, inputs, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Network, "logits", counted)
+    trainer.train(start, _data(Layout(plan), rows=rows), generator=torch.Generator().manual_seed(1), rate=0.01)
+    assert len(seen) == steps
+    whole = [min(16, rows - first) for first in range(0, rows, 16)]
+    assert seen == (whole * steps)[:steps]
