@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench results defaults privacy privacy-choice wrong-site studies torture install clean
+.PHONY: demo test lint bench results defaults balancing privacy privacy-choice wrong-site studies torture install clean
 
 DATA ?= ../shared/data
 
@@ -45,6 +45,9 @@ results: $(READY)
 defaults: $(READY)
 	$(BIN)/python -m experiments.defaults $(DATA)
 
+balancing: $(READY)
+	$(BIN)/python -m experiments.balancing $(DATA)
+
 privacy: $(READY)
 	$(BIN)/python -m experiments.privacy_cost $(DATA)
 
@@ -54,7 +57,7 @@ privacy-choice: $(READY)
 wrong-site: $(READY)
 	$(BIN)/python -m experiments.wrong_site $(DATA)
 
-studies: results defaults privacy-choice wrong-site
+studies: results defaults balancing privacy-choice wrong-site
 
 torture: COMMIT = $(shell git rev-parse --short HEAD)
 torture: $(READY)

@@ -17,6 +17,7 @@ from client.policy.columns import columns_read
 from client.policy.policy import check_hours, check_plan, check_unchanged
 from client.request import PROTOCOL, Request
 from client.session import Session
+from common.balancing import require_extra
 from common.errors import Refusal
 from common.privacy import mechanism
 from common.privacy.events import Spent, Unnoised
@@ -58,6 +59,7 @@ def _check_plan(session: Session, request: Request) -> None:
         raise Refusal("plan_not_approved", f"the coordinator asked for plan {asked}, this site approved {approved}.")
     if request.protocol and not session.plan.aggregation.secure:
         raise Refusal("malformed_request", "a message of secure aggregation, in a plan with plain sums.")
+    require_extra(session.plan)
 
 
 def entry(session: Session, request: Request) -> Entry | None:

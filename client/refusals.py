@@ -16,6 +16,7 @@ CODES: dict[str, tuple[int, str]] = {
     "rows_changed": (111, "The site has answered this plan without noise, and its rows have changed since."),
     "too_few_patients": (110, "The site has fewer training patients than it takes to let a sum out."),
     "other_start": (112, "The model of round 1 is not the one that the plan goes on from."),
+    "extra_missing": (113, "The plan needs a package that is not installed at this site; its log says which."),
     "vault_unreadable": (180, "The site could not open what it keeps encrypted; its log says what."),
     # The site's own ledger.
     "ledger_locked": (160, "Another client of this site is using its ledger."),

@@ -13,7 +13,7 @@ from common.model.layout import Layout
 from common.ordinal import answers
 
 # A task with a label on one row in fifty must not shout down the others at that row.
-_LARGEST_TASK_WEIGHT = 10.0
+LARGEST_TASK_WEIGHT = 10.0
 
 
 def task_weights(labelled: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -25,7 +25,7 @@ def task_weights(labelled: NDArray[np.int64]) -> NDArray[np.float32]:
     per_task = labelled.sum(axis=0)
     rows = int(labelled.any(axis=1).sum())
     weights = np.where(per_task > 0, rows / np.maximum(per_task, 1), 0.0)
-    return np.minimum(weights, _LARGEST_TASK_WEIGHT).astype(np.float32)
+    return np.minimum(weights, LARGEST_TASK_WEIGHT).astype(np.float32)
 
 
 @dataclass(frozen=True)

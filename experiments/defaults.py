@@ -9,7 +9,9 @@ import logging
 import sys
 import tempfile
 import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -62,10 +64,11 @@ def validation_auroc(
     return mean(task["auroc"] for task in last.values() if "auroc" in task)
 
 
-def measured(federation: Federation, data: Path, seeds: list[int], settings: dict[str, list[str]]) -> Measured:
-    """setting -> one value per seed."""
+def runs(
+    federation: Federation, data: Path, seeds: list[int], settings: dict[str, list[str]]
+) -> Iterator[tuple[int, str, Callable[[], float]]]:
+    """(seed, setting, a function that runs it and gives `validation_auroc`), the settings of a seed in turn."""
     chosen = {name: changes for name, changes in settings.items() if name in (federation.only or settings)}
-    result: Measured = {name: [] for name in chosen}
     for seed in federation.seeds or seeds:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
@@ -73,10 +76,25 @@ def measured(federation: Federation, data: Path, seeds: list[int], settings: dic
                 write_hospitals(folder / "hospitals", hospitals(3, seed, patients=federation.patients), seed)
             configs = find_sites(data / federation.sites if federation.sites else folder / "hospitals")
             for number, (name, changes) in enumerate(chosen.items()):
-                value = validation_auroc(federation, configs, seed, changes, folder / str(number))
-                result[name].append(value)
-                print(f"{federation.name}, seed {seed}, {name}: {value:.4f}", flush=True)
+                yield seed, name, partial(validation_auroc, federation, configs, seed, changes, folder / str(number))
+
+
+def measured(federation: Federation, data: Path, seeds: list[int], settings: dict[str, list[str]]) -> Measured:
+    """setting -> one value per seed."""
+    result: Measured = {}
+    for seed, name, run in runs(federation, data, seeds, settings):
+        value = run()
+        result.setdefault(name, []).append(value)
+        print(f"{federation.name}, seed {seed}, {name}: {value:.4f}", flush=True)
     return result
+
+
+def study() -> tuple[list[Federation], dict[str, Any]]:
+    """The federations of examples/defaults.toml, and the whole file."""
+    content = tomllib.loads((ROOT / "examples" / "defaults.toml").read_text())
+    lists = ("set", "only", "seeds")
+    entries = [entry | {key: tuple(entry.get(key, ())) for key in lists} for entry in content["federations"]]
+    return [Federation(**entry) for entry in entries], content
 
 
 def table(columns: dict[str, Measured], settings: list[str]) -> str:
@@ -84,11 +102,12 @@ def table(columns: dict[str, Measured], settings: list[str]) -> str:
     first, *others = settings
     rows = [["setting", *columns], ["---"] * (1 + len(columns))]
     rows.append([f"**{first}**", *(f"**{mean(values[first]):.3f}**" for values in columns.values())])
-    rows += [[name, *(_cell(values, name, first) for values in columns.values())] for name in others]
+    rows += [[name, *(difference(values, name, first) for values in columns.values())] for name in others]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def _cell(values: Measured, name: str, first: str) -> str:
+def difference(values: Measured, name: str, first: str) -> str:
+    """How much better `name` is than `first` on the same seeds, with its interval; empty where it was not measured."""
     if name not in values:
         return ""
     found = summarise([a - b for a, b in zip(values[name], values[first], strict=True)])
@@ -98,11 +117,7 @@ def _cell(values: Measured, name: str, first: str) -> str:
 
 def main(data: Path, names: list[str]) -> None:
     logging.getLogger("flwr").setLevel(logging.WARNING)
-    content = tomllib.loads((ROOT / "examples" / "defaults.toml").read_text())
-    lists = ("set", "only", "seeds")
-    federations = [
-        Federation(**entry | {key: tuple(entry.get(key, ())) for key in lists}) for entry in content["federations"]
-    ]
+    federations, content = study()
     columns: dict[str, Measured] = {}
     for number, federation in enumerate(federations):
         kept = Path("runs/defaults") / f"{number}.json"

@@ -18,6 +18,7 @@ from client.ledger.reading import read_receipts
 from client.secure.store import MemoryVault
 from client.session import Session
 from client.sessions import close_sessions, keep_session
+from common.balancing import require_extra
 from common.errors import PlanError, RunError
 from common.plan import Plan
 from experiments.enrolment import approve_virtual, check_rules, enrol_virtual
@@ -46,9 +47,11 @@ def simulate(
     Each virtual site gets a folder `out`/sites/NAME with a site.toml, its approved plan, policy, ledger and results.
     start: the earlier model that a plan with [start] goes on from; a run that resumes has it already.
     warn: told what is allowed in a site's table and looks like a slip, such as a column in another unit.
-    Raises PlanError and DataError before anything is written, RunError and TooFewSites afterwards.
+    Raises PlanError, DataError, and Refusal where torchjd is missing, before anything is written; RunError and
+    TooFewSites afterwards.
     """
     configs = list(sites)
+    require_extra(plan)
     _check_count(plan, len(configs))
     check_start(plan, start, out)
     if plan.aggregation.secure:

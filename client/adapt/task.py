@@ -54,7 +54,7 @@ def extended(plan: Plan, task: dict[str, Any], *, source: str) -> Plan:
 def alone(plan: Plan, **training: Any) -> Plan:
     """A plan with the last task of `plan` only, for one site that sends nothing; `training` changes that section."""
     content = json.loads(plan.canonical)
-    rules = content["training"] | {"proximal_mu": 1e-12} | training
+    rules = content["training"] | {"proximal_mu": 1e-12, "balancing": "plain"} | training
     content.pop("start", None)
     sections = {"tasks": content["tasks"][-1:], "aggregation": _ALONE, "training": rules, "privacy": {}}
     return plan_from_dict(content | sections, source=plan.federation.name)

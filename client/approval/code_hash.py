@@ -14,6 +14,7 @@ import common
 from common.errors import ConsiliumError
 
 DISTRIBUTION = "consilium"
+_EXTRAS = ("balancing",)  # ours that a plan may ask a site to run
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 
@@ -69,10 +70,10 @@ def installed(name: str) -> Distribution:
 
 
 def closure(root: Distribution) -> dict[str, str]:
-    """Name -> version of every installed package that `root` needs, without its own extras."""
+    """Name -> version of every installed package that `root` needs, and those of `_EXTRAS`."""
     versions: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    waiting = _needed(root, "")
+    waiting = [each for extra in ("", *_EXTRAS) for each in _needed(root, extra)]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in seen:

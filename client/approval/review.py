@@ -37,7 +37,7 @@ def review(config: SiteConfig, plan: Plan) -> Review:
     columns = columns_read(config, plan)
     refusals = list(objections(policy, plan, columns=columns, unnoised=kinds, code=code_hash()))
     before = already_spent(config, plan)
-    refusals += too_much(before, spent, policy.budget)
+    refusals += [*too_much(before, spent, policy.budget), *_missing(plan)]
     versions = ", ".join(f"{name} {version}" for name, version in dependencies())
     parts = [
         *describe(plan),
@@ -62,6 +62,18 @@ def _mechanism(config: SiteConfig, plan: Plan) -> Mechanism:
     from client.session import Session  # with PyTorch, which nothing else here needs
 
     return Session(config, plan).mechanism
+
+
+def _missing(plan: Plan) -> list[Refusal]:
+    if not plan.training.combines_gradients:
+        return []
+    from common.balancing import require_extra  # with PyTorch, which nothing else here needs
+
+    try:
+        require_extra(plan)
+    except Refusal as refusal:
+        return [refusal]
+    return []
 
 
 def _columns(columns: dict[str, list[str]]) -> list[str]:

@@ -46,9 +46,13 @@ def fine_tune(received: ModelFile, rows: SiteRows) -> tuple[ModelFile, dict[str,
 
 
 def _one_pass(plan: Plan) -> Plan:
-    """The plan with one pass in each call of the trainer, and no pull back to where the pass began."""
+    """The plan with one pass in each call of the trainer, and no pull back to where the pass began.
+
+    Nor anything to balance: heads share no parameter.
+    """
     content = plan.model_dump(mode="json")
-    content["training"] |= {"local_epochs": 1, "min_local_steps": 1, "proximal_mu": 0.0}
+    one = {"local_epochs": 1, "min_local_steps": 1, "proximal_mu": 0.0, "balancing": "plain"}
+    content["training"] |= one
     if content["aggregation"]["strategy"] == "fedprox":
         content["aggregation"]["strategy"] = "fedavg"
     return plan_from_dict(content, source=plan.federation.name)

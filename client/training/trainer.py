@@ -4,15 +4,17 @@ The optimiser's step is a handful of operations on that tensor. Rows of heads th
 values bit for bit: with momentum or decay a zero gradient alone would still move them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.losses import MultiTaskLoss, task_weights
+from common.balancing import CombinedGradient, bounded, combination, uncertainty_weights
+from common.losses import MultiTaskLoss, Targets, task_weights
 from common.model import Network, Normaliser
 from common.penalty import l2_penalty
 from common.plan import Training
@@ -90,7 +92,8 @@ class Trainer:
         anchor = torch.from_numpy(start).to(device)
         theta = anchor.clone().requires_grad_(True)
         tasks = len(self.network.layout.plan.tasks)
-        weights = torch.from_numpy(task_weights(data.labelled[:, :tasks])).to(device)
+        weights = torch.from_numpy(self._task_weights(anchor, data)).to(device)
+        gradient_of = self._gradient(generator)
         step = optimizer_of(rules, rate)
         rows = len(data.inputs)
         for length in _passes(rules, rows):
@@ -100,8 +103,7 @@ class Trainer:
             targets = self.loss.targets(labels, weights)
             for number, first in enumerate(range(0, length, rules.batch_size)):
                 batch = slice(first, first + rules.batch_size)
-                logits = self.network.logits(theta, inputs[batch], dropout=generator)
-                (gradient,) = torch.autograd.grad(self.loss(logits, targets[batch]), theta)
+                gradient = gradient_of(theta, inputs[batch], targets[batch])
                 with torch.no_grad():
                     if rules.proximal_mu > 0.0:
                         gradient = gradient + rules.proximal_mu * (theta - anchor)
@@ -112,6 +114,29 @@ class Trainer:
                     if before is not None:
                         theta.copy_(torch.where(movable[number], theta, before))
         return theta.detach().cpu().numpy()
+
+    def _task_weights(self, received: Tensor, data: TrainingSet) -> Float32:
+        """(T,) constants of this round."""
+        plan = self.network.layout.plan
+        weights = task_weights(data.labelled[:, : len(plan.tasks)])
+        if plan.training.balancing != "uncertainty":
+            return weights
+        uncertain = uncertainty_weights(self.network, self.loss, received, data.inputs, data.labels)
+        return bounded(weights * uncertain)
+
+    def _gradient(self, generator: torch.Generator) -> Callable[[Tensor, Tensor, Targets], Tensor]:
+        """A function of parameters, (D,), inputs and targets of a batch that gives the plan's gradient, (D,)."""
+        plan = self.network.layout.plan
+        if plan.training.combines_gradients and len(plan.tasks) > 1:
+            combine = combination(plan.training.balancing, generator.initial_seed())
+            return partial(CombinedGradient(self.network, self.loss, combine), dropout=generator)
+
+        def plain(theta: Tensor, inputs: Tensor, targets: Targets) -> Tensor:
+            logits = self.network.logits(theta, inputs, dropout=generator)
+            (gradient,) = torch.autograd.grad(self.loss(logits, targets), theta)
+            return gradient
+
+        return plain
 
     def _movable(self, labels: Tensor, batch_size: int) -> tuple[list[Tensor], list[bool]]:
         """Per batch: (D,) which parameters it may move, and whether that is all of them (one copy to the host)."""

@@ -62,11 +62,11 @@ class Network:
     def _sizes(self) -> list[int]:
         return [segment.stop - segment.start for segment in self.layout.segments]
 
-    def tensors(self, vector: Tensor) -> dict[str, Tensor]:
-        """Named views into `vector`, (D,)."""
+    def tensors(self, vector: Tensor, which: slice = slice(None)) -> dict[str, Tensor]:
+        """Named views into `vector`: the segments `which`, one after another; all of them, (D,), by default."""
         # One split has one cheap backward (a concatenation); slices would each write a gradient of length D.
-        parts = torch.split(vector, self._sizes)
-        return {s.name: part.view(s.shape) for s, part in zip(self.layout.segments, parts, strict=True)}
+        parts = torch.split(vector, self._sizes[which])
+        return {s.name: part.view(s.shape) for s, part in zip(self.layout.segments[which], parts, strict=True)}
 
     def logits(self, parameters: Tensor, inputs: Tensor, *, dropout: Dropout | None = None) -> Tensor:
         """Outputs before any link function, (n, outputs); with K hourly tasks (n, outputs + K H), see `common.hourly`.
@@ -75,7 +75,10 @@ class Network:
         dropout: source of the dropout masks while training, or a function of their shape that gives them; None
         evaluates without dropout.
         """
-        tensors = self.tensors(parameters)
+        return self.logits_of(self.tensors(parameters), inputs, dropout=dropout)
+
+    def logits_of(self, tensors: dict[str, Tensor], inputs: Tensor, *, dropout: Dropout | None = None) -> Tensor:
+        """`logits`, of parameters that are split already."""
         wide = inputs
         if self.groups != ((),):
             keep, add = self._exclusions

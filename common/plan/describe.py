@@ -71,10 +71,20 @@ def _training(plan: Plan) -> Described:
         + (" with a linear path" if plan.model.linear_path else ""),
         f"{rules.rounds} rounds{_steps(plan)}, step size {rules.learning_rate:g} ({rules.schedule})."
         + (f" It ends sooner after {rules.patience} without a lower validation loss." if rules.patience else ""),
+        *_balancing(plan),
         *_start(plan),
         f"The step is applied by {sums.strategy}. A round needs {sums.least_sites} sites; a task or feature that "
         f"fewer than {sums.least_holders} sites hold is left out.",
     ]
+
+
+def _balancing(plan: Plan) -> list[str]:
+    rules = plan.training
+    if rules.balancing == "plain":
+        return []
+    if rules.combines_gradients:
+        return [f"The tasks' gradients at the encoder's output are combined by {rules.balancing} (package torchjd)."]
+    return ["A task counts the less, the larger its loss is at a site; these weights stay at the site."]
 
 
 def _start(plan: Plan) -> list[str]:

@@ -6,15 +6,15 @@ A plan that was approved, and a model file that carries one, keep their hash tha
 from typing import Any
 
 _SECTIONS: dict[str, Any] = {"sequence": None, "start": None, "survey": {"unlike": "warn"}}
-_KEYS = {
-    "model": ("encoder", "sequence_width", "sequence_layers"),
-    "tasks": ("event", "within_h"),
-    "training": ("patience",),
+_KEYS: dict[str, dict[str, Any]] = {
+    "model": {"encoder": None, "sequence_width": None, "sequence_layers": None},
+    "tasks": {"event": None, "within_h": None},
+    "training": {"patience": None, "balancing": "plain"},
 }
 
 
 def without_unused(content: dict[str, Any]) -> dict[str, Any]:
-    """`content`, a plan as JSON, without later sections that say what is so anyway, and later keys that are not set."""
+    """`content`, a plan as JSON, without later sections, and later keys, that say what is so anyway."""
     result = {name: part for name, part in content.items() if name not in _SECTIONS or part != _SECTIONS[name]}
     for name, keys in _KEYS.items():
         section = result[name]
@@ -22,5 +22,5 @@ def without_unused(content: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _without(table: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if key not in keys or value is not None}
+def _without(table: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in keys or value != keys[key]}

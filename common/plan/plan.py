@@ -102,6 +102,7 @@ class Plan(Section):
             raise ValueError("aggregation: min_sites = 1 contradicts min_task_sites > 1; no task could be trained")
         self._check_strategy()
         self._check_privacy()
+        self._check_balancing()
         return self
 
     def _check_sequence(self) -> None:
@@ -163,3 +164,16 @@ class Plan(Section):
             )
         if rules.unit != "none" and sums.strategy in ROBUST_STRATEGIES:
             raise ValueError(f"strategy {sums.strategy!r} has no privacy accounting; choose one that takes the mean")
+
+    def _check_balancing(self) -> None:
+        rules = self.training
+        if rules.balancing != "plain" and self.privacy.per_patient:
+            raise ValueError(
+                f"training.balancing = {rules.balancing!r} contradicts privacy.unit = 'patient': the weights of "
+                "tasks follow from patients, and have no noise; choose 'plain'"
+            )
+        if rules.combines_gradients and self.frozen:
+            raise ValueError(
+                f"training.balancing = {rules.balancing!r} has nothing to do with start.freeze_encoder = true, for "
+                "tasks share the encoder alone; choose 'plain'"
+            )

@@ -79,6 +79,9 @@ class ModelRules(Section):
         return self
 
 
+Balancing = Literal["plain", "uncertainty", "upgrad", "mgda", "pcgrad"]
+
+
 class Training(Section):
     """`[training]`: what a site does in a round."""
 
@@ -111,6 +114,17 @@ class Training(Section):
     proximal_mu: NonNegative = Field(
         default=0.0, description="FedProx: weight of the squared distance to the model received."
     )
+    balancing: Balancing = Field(
+        default="plain",
+        description="How tasks share the encoder. 'plain': their losses are summed. 'uncertainty': a task counts the "
+        "less, the larger its loss is at the site. 'upgrad', 'mgda', 'pcgrad': their gradients at the encoder's output "
+        "are combined by that method of `torchjd` (extra `balancing`).",
+    )
+
+    @property
+    def combines_gradients(self) -> bool:
+        """Whether the encoder's step is made of the tasks' gradients by another rule than their sum."""
+        return self.balancing not in ("plain", "uncertainty")
 
 
 class Aggregation(Section):

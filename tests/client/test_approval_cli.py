@@ -1,5 +1,7 @@
 """`consilium site review|approve|pause|resume` as an operator types them."""
 
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
+import common
 from client.approval.approval import approval_path, check_approval
 from client.approval.code_hash import code_hash, dependencies
 from client.config import load_site
@@ -46,6 +49,18 @@ def test_review_shows_all_and_signs_nothing(consilium: Command) -> None:
                  "no epsilon can be given: evaluation, levels, survey, update.", "can be approved"):  # fmt: skip
         assert part in told
     assert not (load_site("north").keys / "approvals").exists()
+
+
+def test_review_says_which_package_is_missing(consilium: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = tomllib.loads(Path("plan.toml").read_text())
+    content["training"]["balancing"] = "upgrad"
+    Path("plan.toml").write_text(tomli_w.dumps(content))
+    told = consilium("site", "review", "north", "plan.toml")
+    assert "combined by upgrad (package torchjd)" in told and "Nothing against this plan." in told
+    monkeypatch.delattr(common, "aggregators", raising=False)
+    monkeypatch.setitem(sys.modules, "common.aggregators", None)
+    told = consilium("site", "review", "north", "plan.toml")
+    assert "pip install 'consilium[balancing]'. [extra_missing]" in told
 
 
 @pytest.mark.parametrize("way", ["typed", "option"])

@@ -68,8 +68,16 @@ def test_dependencies_name_what_ours_are_built_on() -> None:
     named = dict(dependencies())
     for name in ("torch", "numpy", "pydantic-core", "cryptography", "flwr"):
         assert named[name] == version(name)
-    assert "pytest" not in named, "an extra of ours is not what a site runs"
+    assert "pytest" not in named, "an extra for tests is not what a site runs"
     assert "python" in named and list(named) == sorted(named)
+
+
+def test_an_extra_that_a_plan_may_ask_for_is_named_where_it_is_installed() -> None:
+    class Ours:
+        requires = ('torchjd>=0.18; extra == "balancing"', 'pytest>=9; extra == "test"', "numpy>=2")
+
+    named = closure(Ours())
+    assert named["torchjd"] == version("torchjd") and "pytest" not in named
 
 
 def test_what_others_put_onto_the_path_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,6 +206,7 @@ def test_secrets_of_a_site_come_from_the_operating_system_alone() -> None:
     assert by_name.pop("training/trainer.py") == {"np.random", "torch.Generator", "torch.rand"}  # batches
     assert by_name.pop("adapt/draws.py") == {"np.random"}  # which labels are drawn and how they are divided: no release
     assert by_name.pop("adapt/network.py") == {"torch.Generator"}  # batches, of what leaves nowhere
+    assert by_name.pop("common/aggregators.py") == {"torch.rand"}  # in which order PCGrad projects
     assert by_name.pop("common/intervals.py") == {"np.random"}  # resamples of a table's reader
     assert by_name.pop("client/runner.py") == {"secrets"}  # the password between a SuperNode and its own process
     assert (
