@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench results defaults balancing privacy privacy-choice wrong-site studies torture install clean
+.PHONY: demo test lint bench results defaults balancing privacy privacy-choice wrong-site hourly studies torture install clean
 
 DATA ?= ../shared/data
 
@@ -57,7 +57,10 @@ privacy-choice: $(READY)
 wrong-site: $(READY)
 	$(BIN)/python -m experiments.wrong_site $(DATA)
 
-studies: results defaults balancing privacy-choice wrong-site
+hourly: $(READY)
+	$(BIN)/python -m experiments.hourly $(DATA)
+
+studies: results defaults balancing privacy-choice wrong-site hourly
 
 torture: COMMIT = $(shell git rev-parse --short HEAD)
 torture: $(READY)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments.run_cli import Seed, Settings
+from experiments.run_cli import Hours, Seed, Settings
 
 
 def baselines(
@@ -15,13 +15,14 @@ def baselines(
     out: Annotated[Path, typer.Option("--out", help="Folder for one result.json per baseline; new or empty.")],
     seed: Seed = None,
     settings: Settings = None,
+    hours: Hours = None,
     only: Annotated[str | None, typer.Option("--only", metavar="a,b", help="Fit these baselines only.")] = None,
     run: Annotated[
         Path | None, typer.Option("--run", metavar="RUN", help="Put them beside this run, in its result and report.")
     ] = None,
 ) -> None:
     """Fit other models on the very same rows and splits as the federation of this plan (docs/baselines.md)."""
-    from client.config import find_sites
+    from client.config import find_sites, with_hours
     from common.files import read_plan
     from experiments.baselines import run_baselines
     from experiments.baselines.beside import check_run, put_beside
@@ -33,7 +34,8 @@ def baselines(
         check_run(run, plan)
     console = Console(highlight=False)
     with FitProgress(console) as progress:
-        summary = run_baselines(plan, find_sites(sites), out, only=_names(only), listeners=(progress,))
+        configs = with_hours(find_sites(sites), hours or ())
+        summary = run_baselines(plan, configs, out, only=_names(only), listeners=(progress,))
     for table in summary_tables(summary, width=console.width):
         console.print(table)
     console.print(f"Results: {out}/BASELINE/result.json   Table: {out / 'baselines.json'}", markup=False)

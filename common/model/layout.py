@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.model.code import Columns
-from common.model.sequence import SEQUENCE_INPUT, sequence_shapes
+from common.model.sequence import SEQUENCE_INPUT, feature_of_input, sequence_shapes
 from common.plan import Plan
 
 LEVELS = (0.0, 1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -100,7 +100,7 @@ class Layout:
             if segment.name == "encoder.0.weight":
                 part[:] = first_input_block + self.columns.feature_of
             elif segment.name == SEQUENCE_INPUT:
-                part[:] = first_input_block + self.columns.feature_of_hour
+                part[:] = first_input_block + feature_of_input(self.plan.model, self.columns.feature_of_hour)
             elif segment.name.startswith(("heads.", "linear.")):
                 part[:] = (1 + self.task_of_output).reshape(-1, *[1] * (part.ndim - 1))
         return result

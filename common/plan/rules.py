@@ -21,10 +21,10 @@ class Federation(Section):
     title: str = Field(default="", description="One line for people.")
 
 
-SequenceEncoder = Literal["tcn", "lstm", "gru", "attention"]
+SequenceEncoder = Literal["tcn", "lstm", "gru", "attention", "mlp"]
 # About 15,000 parameters each: larger ones learn the same at a fraction of the speed.
-_WIDTHS: dict[SequenceEncoder, int] = {"tcn": 32, "lstm": 40, "gru": 44, "attention": 28}
-_LAYERS: dict[SequenceEncoder, int] = {"tcn": 4, "lstm": 1, "gru": 1, "attention": 2}
+_WIDTHS: dict[SequenceEncoder, int] = {"tcn": 32, "lstm": 40, "gru": 44, "attention": 28, "mlp": 80}
+_LAYERS: dict[SequenceEncoder, int] = {"tcn": 4, "lstm": 1, "gru": 1, "attention": 2, "mlp": 1}
 ATTENTION_HEADS = 4
 
 
@@ -44,12 +44,13 @@ class ModelRules(Section):
     )
     encoder: SequenceEncoder | None = Field(
         default=None,
-        description="With `[sequence]`: 'tcn' (causal convolutions, the default), 'lstm', 'gru' or 'attention'.",
+        description="With `[sequence]`: 'tcn' (causal convolutions, the default), 'lstm', 'gru', 'attention', or 'mlp' "
+        "(plain layers on the mean, least, greatest and last value so far and how often there was one).",
     )
     sequence_width: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         default=None,
         description="With `[sequence]`: width of its encoder. Without it about 15,000 parameters: 32 for 'tcn', 40 for "
-        "'lstm', 44 for 'gru', 28 for 'attention'.",
+        "'lstm', 44 for 'gru', 28 for 'attention', 80 for 'mlp'.",
     )
     sequence_layers: Annotated[int, Field(ge=1, le=16)] | None = Field(
         default=None,

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from client.data.table import SiteTable
 from client.site_rows import TEST
 from common.evaluation import Evaluation, first_edges
+from common.hourly import judged
 from common.plan import Plan, Task
-from common.scores import exact_metrics, scores_of_oracle, task_columns
-from experiments.baselines.tables import train_counts
+from common.scores import exact_metrics, scores_of_oracle
+from experiments.baselines.tables import labels_of_test, score_columns, train_counts
 
 Float32 = NDArray[np.float32]
 _OF_PROBABILITIES = ("brier", "loss")
@@ -23,7 +24,7 @@ _OF_PROBABILITIES = ("brier", "loss")
 class Outcome:
     """What a baseline came to.
 
-    scores: site -> (test rows, outputs) float32; NaN in the columns of a task that has no model there.
+    scores: site -> (test rows, outputs + K H) float32, see `common.hourly`; NaN where a task has no model.
     unfitted: (site, task) pairs judged by a constant. left_out: task -> why no site has a model for it.
     parameters: numbers in the models that one site needs for all its tasks. seconds: spent on fitting.
     improbable: tasks whose scores are no log-odds, so that nothing that needs a probability is reported.
@@ -68,11 +69,16 @@ def judge(name: str, plan: Plan, tables: Sequence[SiteTable], outcome: Outcome) 
 
 
 def judged_labels(plan: Plan, table: SiteTable, scores: Float32) -> Float32:
-    """(test rows, T) labels; NaN where there is no score to judge."""
-    labels = table.labels[table.split == TEST].copy()
-    for index, columns in enumerate(task_columns(plan)):
-        labels[np.isnan(scores[:, columns]).any(axis=1), index] = np.nan
+    """(test rows, T + K H) labels; NaN where there is no score to judge."""
+    labels = labels_of_test(table)
+    for index, columns in enumerate(score_columns(plan)):
+        own = np.append(index, columns[plan.tasks[index].outputs :] + len(plan.tasks) - _outputs(plan))
+        labels[np.ix_(np.isnan(scores[:, columns]).any(axis=1), own)] = np.nan
     return labels
+
+
+def _outputs(plan: Plan) -> int:
+    return sum(task.outputs for task in plan.tasks)
 
 
 def _merged(plan: Plan, tables: Sequence[SiteTable], outcome: Outcome) -> dict[str, dict[str, Any]]:
@@ -99,15 +105,16 @@ def _merged(plan: Plan, tables: Sequence[SiteTable], outcome: Outcome) -> dict[s
 
 def _per_site(plan: Plan, index: int, tables: Sequence[SiteTable], outcome: Outcome) -> dict[str, Any]:
     """Exact metrics by site; a site without a model for the task is absent."""
-    task, columns = plan.tasks[index], task_columns(plan)[index]
+    task, columns = plan.tasks[index], score_columns(plan)[index]
     evaluation = Evaluation(plan, plan.evaluation.histogram_bins, True)
     result = {}
     for table in tables:
-        scores, labels = outcome.scores[table.site], table.labels[table.split == TEST, index]
+        scores = outcome.scores[table.site]
         if len(scores) and np.isnan(scores[:, columns]).all():
             continue
         train = int(train_counts(table)[index])
-        metrics = exact_metrics(scores[:, columns], labels, task)
+        part = judged(plan, index, scores, labels_of_test(table))
+        metrics = exact_metrics(part.scores, part.labels, task, weights=part.weights)
         metrics |= {"train_n": train, "counted": evaluation.counted(metrics, train)}
         if (table.site, task.name) in outcome.unfitted:
             metrics["fitted"] = False
@@ -128,5 +135,5 @@ def _only_what_holds(entry: dict[str, Any], task: Task, outcome: Outcome) -> dic
 
 def _data(table: SiteTable) -> dict[str, Any]:
     report = table.report
-    missing = {feature.name: feature.missing for feature in report.features}
+    missing = {feature.name: feature.missing for feature in (*report.features, *report.hour_features)}
     return {"rows": report.rows, "patients": report.patients, **report.rows_by_set, "missing": missing}

@@ -24,7 +24,7 @@ def multi_label(plan: Plan) -> Plan:
     What gives any of the labels away is hidden from all of them. Raises PlanError if that leaves no feature.
     """
     hidden = sorted({name for task in plan.tasks for name in task.exclude}, key=plan.feature_index.__getitem__)
-    if len(hidden) == len(plan.features):
+    if len(hidden) == len(plan.inputs):
         raise PlanError("all features together are excluded by one task or another, so that no input is left")
     tasks = [task.model_dump(mode="json") | {"exclude": hidden} for task in plan.tasks]
     return _changed(plan, tasks=tasks, model=plan.model.model_dump(mode="json") | {"linear_path": False})

@@ -33,8 +33,6 @@ def run_baselines(
     Raises PlanError and DataError before anything is written, and RunError if `out` holds something already or if no
     baseline could be fitted. One that cannot be fitted at all is named with its reason under `left_out`.
     """
-    if plan.sequence is not None:
-        raise PlanError("the baselines know rows, not hours; leave [sequence] and hourly tasks out of their plan.")
     chosen = choose(only)
     library = any(baseline.library for baseline in chosen.values())
     if library:

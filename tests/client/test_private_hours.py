@@ -47,7 +47,7 @@ def _clip(plan: Plan, *, max_grad_norm: float) -> StayGradients:
     return StayGradients(Network(Layout(plan), CPU), torch.zeros(tasks), torch.ones(tasks), max_grad_norm)
 
 
-@pytest.mark.parametrize("encoder", ["tcn", "lstm", "gru", "attention"])
+@pytest.mark.parametrize("encoder", ["tcn", "lstm", "gru", "attention", "mlp"])
 @pytest.mark.parametrize("count", [7, 150])
 def test_the_sum_is_that_of_a_loop_over_patients(encoder: str, count: int) -> None:
     plan = _plan(encoder)

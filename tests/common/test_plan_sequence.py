@@ -26,7 +26,7 @@ def test_a_plan_without_a_sequence_has_the_hash_that_it_always_had() -> None:
 def test_canonical_bytes_of_a_sequence_come_back() -> None:
     for plan in (hourly_plan(), hourly_plan(encoder="lstm", sequence_layers=2)):
         assert_roundtrip(plan, lambda p: p.canonical, lambda data: plan_from_canonical(data, source="x"))
-    assert len({hourly_plan(encoder=encoder).hash for encoder in ("tcn", "lstm", "gru", "attention")}) == 4
+    assert len({hourly_plan(encoder=encoder).hash for encoder in ("tcn", "lstm", "gru", "attention", "mlp")}) == 5
 
 
 def _shock(**changes: Any) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from common.model import Layout, Network, Normaliser, encode_stays, initial_parameters
 from common.model.hours import encode_hours
 from common.model.sequence import SEQUENCE_INPUT, sequence_shapes, states
+from common.model.sequence.summaries import summaries
 from common.plan import ModelRules, Plan
 from tests.hourly import HOURS, hourly_plan
 
-ENCODERS = ("tcn", "lstm", "gru", "attention")
+ENCODERS = ("tcn", "lstm", "gru", "attention", "mlp")
 COLUMNS, WIDTH, ROWS = 9, 8, 5
 
 
@@ -166,3 +167,25 @@ def test_a_task_does_not_see_what_it_excludes_at_any_hour() -> None:
         changed[:, :, feature] = hours[:, :, feature].flip(0)
         after = outputs(changed)
         assert {name for name in before if torch.equal(before[name], after[name])} == blind
+
+
+def test_an_mlp_gets_what_numpy_says_of_the_hours_so_far() -> None:
+    plan = hourly_plan()
+    normaliser = _normaliser(plan)
+    _, hours = _stays(plan, 6, seed=7)
+    hours[0, :, 1] = torch.nan  # a feature that is never observed
+    z = ((hours.numpy() - normaliser.mean[2:]) / normaliser.std[2:]).clip(-3, 3)
+    found = summaries(encode_hours(hours, normaliser, plan)).numpy()
+    for stay, hour, feature in np.ndindex(6, HOURS, 3):
+        seen = z[stay, : hour + 1, feature]
+        seen = seen[~np.isnan(seen)]
+        expected = [seen.mean(), seen.min(), seen.max(), seen[-1]] if len(seen) else [0.0] * 4
+        assert found[stay, hour, feature::3] == pytest.approx([*expected, len(seen) / HOURS], abs=1e-6)
+
+
+def test_each_summary_belongs_to_the_block_of_its_feature() -> None:
+    layout = Layout(hourly_plan(encoder="mlp"))
+    (segment,) = [segment for segment in layout.segments if segment.name == SEQUENCE_INPUT]
+    blocks = layout.block_of[segment.start : segment.stop].reshape(segment.shape)
+    names = [layout.block_names[block] for block in blocks[0]]
+    assert names == ["input:map", "input:temp", "input:lactate"] * 5 and (blocks == blocks[0]).all()

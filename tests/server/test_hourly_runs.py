@@ -13,13 +13,11 @@ from typer.testing import CliRunner
 from client.config import SiteConfig, find_sites
 from client.data.table import load_table
 from common.contribution import Contribution
-from common.errors import PlanError
 from common.model import Normaliser
 from common.model_file import ModelFile
 from common.plan import Plan, plan_from_dict
 from common.privacy.shares import rounding_error
 from common.survey import Survey
-from experiments.baselines.run import run_baselines
 from experiments.cli import app
 from experiments.simulate import simulate
 from server.journal import RunState
@@ -95,7 +93,7 @@ def test_secure_and_plain_sums_give_the_same_federation(encoder: str, sites: lis
             assert results[1]["tasks"][name]["pooled"][key] == pytest.approx(value, abs=1e-3), (name, key)
 
 
-@pytest.mark.parametrize("encoder", ["tcn", "lstm", "gru", "attention"])
+@pytest.mark.parametrize("encoder", ["tcn", "lstm", "gru", "attention", "mlp"])
 def test_hourly_tasks_are_learnt_and_judged_at_every_site(
     encoder: str, sites: list[SiteConfig], tmp_path: Path
 ) -> None:
@@ -162,12 +160,6 @@ def test_bare_tables_and_one_hourly_table_on_the_command_line(tmp_path: Path) ->
     for result in results:
         assert result["tasks"] == results[0]["tasks"] and set(result["sites"]) == set(NAMES[:3])
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
-
-
-def test_baselines_refuse_what_they_do_not_know(sites: list[SiteConfig], tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="the baselines know rows, not hours"):
-        run_baselines(_plan(), sites, tmp_path / "out", only=["majority"])
-    assert not (tmp_path / "out").exists()
 
 
 def test_model_file_comes_back(sites: list[SiteConfig], tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""The four encoders as functions of named tensors. Each gives (n, H, width): the state at an hour sees no later hour.
+"""The five encoders as functions of named tensors. Each gives (n, H, width): the state at an hour sees no later hour.
 
 tcn: residual causal convolutions, dilated 1, 2, 4 … (Bai, Kolter, Koltun 2018), normed at the end. lstm, gru: PyTorch's
 own kernels. attention: causal, with the norm before each part (Xiong et al. 2020) and sines of the hour (Vaswani et al.
-2017).
+2017). mlp: plain layers on summaries of the hours so far (summaries.py), what the others have to be better than.
 """
 
 import math
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common.model.sequence.shapes import KERNEL, SEQUENCE_INPUT
+from common.model.sequence.summaries import summaries
 from common.plan import ModelRules
 from common.plan.rules import ATTENTION_HEADS
 
@@ -21,9 +22,10 @@ Tensors = Mapping[str, Tensor]
 
 def states(tensors: Tensors, hours: Tensor, rules: ModelRules) -> Tensor:
     """(n, H, width) the state at each hour. hours: (n, H, columns). tensors: as `sequence_shapes` names them."""
-    inside = functional.linear(hours, tensors[SEQUENCE_INPUT], tensors["sequence.input.bias"]).relu()
-    encoder = {"tcn": convolve, "lstm": lstm, "gru": gru, "attention": attend}[rules.sequence_encoder]
-    return encoder(tensors, inside, rules.layers)
+    seen = summaries(hours) if rules.sequence_encoder == "mlp" else hours
+    inside = functional.linear(seen, tensors[SEQUENCE_INPUT], tensors["sequence.input.bias"]).relu()
+    kinds = {"tcn": convolve, "lstm": lstm, "gru": gru, "attention": attend, "mlp": plain}
+    return kinds[rules.sequence_encoder](tensors, inside, rules.layers)
 
 
 def convolve(tensors: Tensors, inside: Tensor, layers: int) -> Tensor:
@@ -36,6 +38,16 @@ def convolve(tensors: Tensors, inside: Tensor, layers: int) -> Tensor:
         flat = weight.transpose(1, 2).reshape(len(weight), -1)
         hidden = hidden + functional.linear(seen, flat, tensors[f"sequence.{layer}.bias"]).relu()
     return functional.layer_norm(hidden, (hidden.shape[2],))
+
+
+def plain(tensors: Tensors, inside: Tensor, layers: int) -> Tensor:
+    """inside: (n, H, width)."""
+    hidden = inside
+    for layer in range(layers):
+        hidden = functional.linear(
+            hidden, tensors[f"sequence.{layer}.weight"], tensors[f"sequence.{layer}.bias"]
+        ).relu()
+    return hidden
 
 
 def lstm(tensors: Tensors, inside: Tensor, layers: int) -> Tensor:

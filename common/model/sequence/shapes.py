@@ -1,5 +1,10 @@
 """The named tensors of a sequence's encoder, as they lie in the flat vector."""
 
+import numpy as np
+from numpy.typing import NDArray
+
+from common.model.code import CODES
+from common.model.sequence.summaries import SUMMARIES
 from common.plan import ModelRules
 
 KERNEL = 3
@@ -7,12 +12,20 @@ SEQUENCE_INPUT = "sequence.input.weight"
 Shapes = list[tuple[str, tuple[int, ...]]]
 
 
-def sequence_shapes(rules: ModelRules, columns: int) -> Shapes:
-    """Names and shapes in order. columns: numbers that describe one hour.
+def feature_of_input(rules: ModelRules, feature_of_hour: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The feature behind each column of the first map. feature_of_hour: (3 S,) behind each column of one hour."""
+    if rules.sequence_encoder != "mlp":
+        return feature_of_hour
+    return np.tile(feature_of_hour[: len(feature_of_hour) // CODES], SUMMARIES)
 
-    The first map, from the columns to the width, is a segment of its own: its columns belong to the features.
+
+def sequence_shapes(rules: ModelRules, columns: int) -> Shapes:
+    """Names and shapes in order. columns: numbers that describe one hour, of which an MLP gets summaries.
+
+    The first map, from what it gets to the width, is a segment of its own: its columns belong to the features.
     """
     width, kind = rules.width, rules.sequence_encoder
+    columns = columns // CODES * SUMMARIES if kind == "mlp" else columns
     shapes: Shapes = [(SEQUENCE_INPUT, (width, columns)), ("sequence.input.bias", (width,))]
     for layer in range(rules.layers):
         shapes += [(f"sequence.{layer}.{name}", shape) for name, shape in _LAYER[kind](width)]
@@ -21,6 +34,10 @@ def sequence_shapes(rules: ModelRules, columns: int) -> Shapes:
 
 def _convolution(width: int) -> Shapes:
     return [("weight", (width, width, KERNEL)), ("bias", (width,))]
+
+
+def _plain(width: int) -> Shapes:
+    return [("weight", (width, width)), ("bias", (width,))]
 
 
 def _recurrent(gates: int, width: int) -> Shapes:
@@ -48,4 +65,5 @@ _LAYER = {
     "lstm": lambda width: _recurrent(4, width),
     "gru": lambda width: _recurrent(3, width),
     "attention": _attention,
+    "mlp": _plain,
 }
