@@ -10,13 +10,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import deployment, dp, rounds, secagg, secagg_rounds, training
+from benchmarks import deployment, dp, rounds, secagg, secagg_rounds, training, training_encoders, training_heads
 from benchmarks.measure import Ratio
 from common.errors import ConsiliumError
 from common.files import write_atomic
 
 BENCHMARKS = {
     "training": training,
+    "training_encoders": training_encoders,
+    "training_heads": training_heads,
     "rounds": rounds,
     "secagg": secagg,
     "secagg_rounds": secagg_rounds,
