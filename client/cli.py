@@ -13,6 +13,7 @@ from client.at_rest import cli as at_rest_cli
 from client.benefit import cli as benefit_cli
 from client.ledger import cli as ledger_cli
 from client.secure import cli as enrol_cli
+from client.warn import warn
 
 site_app = typer.Typer(help="Work at one hospital.", no_args_is_help=True)
 site_app.command("init")(enrol_cli.init)
@@ -48,10 +49,10 @@ def predict(
     """Predict every task for every row of a table, under the contract that the model was trained with."""
     from client.predict import predict_file
 
-    errors = Console(stderr=True, soft_wrap=True)
+    console = Console()
 
-    def warn(sentence: str) -> None:
-        errors.print(f"warning: {sentence}", style="yellow", markup=False, highlight=False)
+    def tell(sentence: str) -> None:
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
 
-    rows = predict_file(model, table, out, probabilities=probabilities, hourly=hourly, warn=warn)
-    Console().print(f"{rows} rows -> {out}")
+    rows = predict_file(model, table, out, probabilities=probabilities, hourly=hourly, warn=warn, tell=tell)
+    console.print(f"{rows} rows -> {out}")

@@ -20,7 +20,7 @@ from client.benefit.site import read_outputs
 from client.config import SITE_FILE, load_site
 from client.data.table import load_for_prediction
 from common.errors import DataError, ModelFileError
-from common.files import exists, read_bytes, write_atomic
+from common.files import check_writable, exists, read_bytes, write_atomic
 from common.hourly import hour_scores, known_at_last
 from common.model import Layout, Network, encode, encode_stays
 from common.model_file import ModelFile
@@ -38,13 +38,16 @@ def predict_file(
     probabilities: bool,
     hourly: bool = False,
     warn: Callable[[str], None] = lambda sentence: None,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> int:
-    """Write one row per row of `table` and one column per task to `out`; returns the number of rows.
+    """Write one row per row of `table` and one column per task to `out`, mode 0600; returns the number of rows.
 
-    Of an hourly task the prediction at the last hour at which anything is known of the stay; hourly: at each hour too.
+    Of an hourly task the prediction at the last hour at which anything is known of the stay; hourly: at each hour too,
+    and empty after that last one.
     model: a model file, or the encrypted one in a site's folder, with whose outputs each task has further columns.
-    warn: told what looks like a slip in the table, and why outputs that are there are not used. Raises ModelFileError
-    for the model, ConsiliumError where it does not open, and DataError or PlanError for the table.
+    warn: told what looks like a slip in the table, and why outputs that are there are not used. tell: what the bands of
+    each task mean. Raises ModelFileError for the model, ConsiliumError where it does not open, and DataError or
+    PlanError for the table.
     """
     data, outputs, stale = _open(model)
     if stale is not None:
@@ -54,6 +57,7 @@ def predict_file(
     for source in (model, site.source, *site.tables):
         if out.resolve() == source.resolve():
             raise DataError(f"{out}: this is a file that the predictions are made from; choose another --out.")
+    check_writable(out)
     rows = load_for_prediction(site, loaded.plan)
     for sentence in rows.report.warnings:
         warn(sentence)
@@ -66,19 +70,26 @@ def predict_file(
     else:
         columns |= _own_columns(loaded, outputs, rows.features, probabilities=probabilities)
     columns |= _hours_of(loaded, scores, rows.hours, each_hour=hourly)
-    write_atomic(out, pd.DataFrame(columns).to_csv(index=False).encode())
+    write_atomic(out, pd.DataFrame(columns).to_csv(index=False).encode(), private=True)
+    for name, output in ({} if outputs is None else outputs.tasks).items():
+        if output.bands is not None:
+            tell(f"{name}.band: {output.bands.in_words()}.")
     return len(rows.features)
 
 
 def _hours_of(model: ModelFile, scores: np.ndarray, hours: np.ndarray, *, each_hour: bool) -> dict[str, np.ndarray]:
-    """Hourly tasks at the last hour that is known of a stay; each_hour: and at every hour."""
+    """Hourly tasks at the last hour that is known of a stay; each_hour: and at every hour up to it, NaN after it."""
     result: dict[str, np.ndarray] = {}
+    if not model.plan.hourly:
+        return result
+    last = known_at_last(hours)
     for index in model.plan.hourly:
         if (name := model.plan.tasks[index].name) not in model.left_out:
             each = sigmoid(hour_scores(model.plan, index, scores))
-            result[name] = each[np.arange(len(each)), known_at_last(hours)]
+            result[name] = each[np.arange(len(each)), last]
             if each_hour:
-                result |= {f"{name}.hour_{hour}": each[:, hour] for hour in range(model.plan.hours)}
+                columns = (np.where(hour <= last, each[:, hour], np.nan) for hour in range(model.plan.hours))
+                result |= {f"{name}.hour_{hour}": column for hour, column in enumerate(columns)}
     return result
 
 

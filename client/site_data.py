@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from common.plan.base import Section
+from common.plan.base import Section, matching
 
-FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+FileName = Annotated[str, Field(min_length=1), matching(r"[^\x00]*", "a path, and no path has a NUL character")]
 Files = Annotated[tuple[FileName, ...], Field(strict=False)]
 
 

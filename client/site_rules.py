@@ -6,7 +6,7 @@ from pydantic import Field
 
 from client.policy.policy import POLICY_FILE, SiteName
 from client.site_data import FileName
-from common.plan.base import Section
+from common.plan.base import Section, matching
 
 PLAN_FILE = "plan.json"
 
@@ -15,9 +15,9 @@ class SiteRules(Section):
     """`[site]`: who this site is and where it keeps its own state."""
 
     name: SiteName = Field(description="Name of the site: lower-case letters, digits, '_' and '-'.")
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]+)$")] = Field(
-        default="auto", description="Where to train: 'auto', 'cpu' or 'cuda:N'."
-    )
+    device: Annotated[
+        str, matching(r"auto|cpu|cuda:[0-9]+", "'auto', 'cpu' or 'cuda:' and a number, such as 'cuda:0'")
+    ] = Field(default="auto", description="Where to train: 'auto', 'cpu' or 'cuda:N'.")
     keys: FileName = Field(default="keys", description="Folder with this site's keys.")
     policy: FileName = Field(default=POLICY_FILE, description="This hospital's own rules (docs/policy.md).")
     plan: FileName | None = Field(

@@ -6,6 +6,7 @@ Everything else in this package is pure; a test reads the imports and says so.
 import contextlib
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from common.errors import ConsiliumError, PlanError
@@ -47,25 +48,55 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     Raises ConsiliumError, with the old file untouched and no temporary left, if the disk is full or read-only, or if
     a device, pipe or folder is at `path`: putting a file in its place would take it from everybody on the machine.
     """
-    _check_ordinary(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_set({path: data}, private=private)
+
+
+def write_set(files: Mapping[Path, bytes], *, private: bool = False) -> None:
+    """Write files that belong together, each as `write_atomic` does: none takes its place before all are on the disk.
+
+    They take their places in the order of `files`; after a crash in between, the last one tells that all are there.
+    Raises ConsiliumError, with the old files untouched, where one of them cannot be written.
+    """
+    for path in files:
+        _check_ordinary(path)
+    path, temporaries = Path(), {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     try:
-        if private:
-            own_folder(path.parent)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()  # left by a crash, with the mode that it had
-        mode = 0o600 if private else 0o666
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        for path, data in files.items():
+            _write_new(temporaries[path], data, private=private)
+        for path, temporary in temporaries.items():
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    except (OSError, ConsiliumError) as error:
+        for temporary in temporaries.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        if isinstance(error, ConsiliumError):
+            raise
         raise ConsiliumError(f"{path}: cannot be written: {error.strerror or error}.") from None
+
+
+def _write_new(path: Path, data: bytes, *, private: bool) -> None:
+    if private:
+        own_folder(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()  # left by a crash, with the mode that it had
+    mode = 0o600 if private else 0o666
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_writable(*paths: Path) -> None:
+    """Raises ConsiliumError where a file could not be put at one of `paths`; asked before a long computation."""
+    for path in paths:
+        _check_ordinary(path)
+        folder = path.absolute().parent
+        while not exists(folder):
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise ConsiliumError(f"{path}: cannot be written: {folder} is no folder in which this user may write.")
 
 
 def check_target(path: Path, kind: type, *, keys: Path | None = None) -> None:

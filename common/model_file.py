@@ -12,6 +12,7 @@ from safetensors.numpy import load, save
 from common.errors import ModelFileError
 from common.model import Layout, Normaliser
 from common.plan import Plan, plan_from_canonical
+from common.sealed import is_sealed
 
 _FORMAT = "consilium/model/1"
 
@@ -61,7 +62,12 @@ class ModelFile:
 
     @staticmethod
     def from_bytes(data: bytes, *, source: str) -> "ModelFile":
-        """Raises ModelFileError, naming `source`, if the bytes are damaged or no model of ours."""
+        """Raises ModelFileError, naming `source`, if the bytes are encrypted, damaged or no model of ours."""
+        if is_sealed(data):
+            raise ModelFileError(
+                f"{source}: is encrypted, as a hospital keeps it, and opens there only: "
+                "`consilium site model SITE --out FILE` takes it out."
+            )
         try:
             tensors = load(data)
             facts = _facts(data)

@@ -17,10 +17,15 @@ _SAME = ("hidden", "linear_path", "piecewise_bins", "z_clip", "encoder", "sequen
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """parameters: (D,) float32. model: where they are from; its normaliser scales the features, for its encoder."""
+    """parameters: (D,) float32. model: where they are from; its normaliser scales the features, for its encoder.
+
+    kept, new: the plan's tasks whose heads go on, and those whose heads begin anew, in the plan's order.
+    """
 
     parameters: Float32
     model: ModelFile
+    kept: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -53,7 +58,10 @@ def starting_point(plan: Plan, model: ModelFile, *, source: str) -> StartingPoin
     for key in _SAME:
         old, new = getattr(before.model, key), getattr(plan.model, key)
         if old != new:
-            raise PlanError(f"{source}: model.{key} is {old} there and {new} in the plan; they have to be the same.")
+            told = [list(value) if isinstance(value, tuple) else value for value in (old, new)]
+            raise PlanError(
+                f"{source}: model.{key} is {told[0]} there and {told[1]} in the plan; they have to be the same."
+            )
     if (before.features, before.sequence) != (plan.features, plan.sequence):
         raise PlanError(f"{source}: its plan has other features, or in another order, than the plan that goes on.")
     if any(getattr(before, key) != getattr(plan, key) for key in ("data", "split")) or (
@@ -77,6 +85,14 @@ def starting_point(plan: Plan, model: ModelFile, *, source: str) -> StartingPoin
             was = before.tasks[kept[task.name]]
             if (was.kind, was.classes) != (task.kind, task.classes):
                 raise PlanError(f"{source}: task {task.name!r} is another kind there; give the new one another name.")
+            if was.source != task.source:
+                raise PlanError(
+                    f"{source}: task {task.name!r} is learnt from {was.source!r} there and from {task.source!r} in the "
+                    "plan; give the new one another name."
+                )
             own = layout.task_of_output == number
             part[own] = old_parts[name][earlier.task_of_output == kept[task.name]]
-    return StartingPoint(vector, model)
+    names = [task.name for task in plan.tasks]
+    return StartingPoint(
+        vector, model, tuple(name for name in names if name in kept), tuple(name for name in names if name not in kept)
+    )

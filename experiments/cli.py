@@ -8,6 +8,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+import click
 import typer
 from rich.console import Console
 
@@ -15,6 +16,7 @@ from client.adapt.cli import adapt
 from client.cli import predict, site_app
 from common.errors import ConsiliumError
 from experiments.attack_cli import attack_app
+from experiments.command_help import with_argument_help
 from experiments.public_data import data_app
 from experiments.run_cli import demo, prepare, simulate, synthetic
 from experiments.study_cli import baselines, compare
@@ -25,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # in the other one [start] is markup and is not shown
 )
 app.command()(demo)
 app.command()(simulate)
@@ -64,9 +67,14 @@ def main() -> None:
         raise
 
 
+def command() -> click.Command:
+    """All that `consilium` does, as what is run: with the texts of the arguments, which `app` by itself has lost."""
+    return with_argument_help(typer.main.get_command(app))
+
+
 def _run() -> None:
     try:
-        app()
+        command()()
     finally:
         sys.stdout.flush()  # here a full disk is one sentence; when Python ends it would be a traceback
 

@@ -70,11 +70,14 @@ def simulate(
     ] = False,
 ) -> None:
     """Run a federation over the tables in a folder, each as one virtual site."""
-    from client.config import find_sites, with_hours
+    from common.errors import PlanError
     from common.files import read_plan
 
     plan = read_plan(federation, overrides=_overrides(settings, seed))
-    _run_and_show(plan, with_hours(find_sites(sites), hours or ()), out, resume=resume, start=start, benefit=benefit)
+    if benefit and plan.sequence is not None:
+        raise PlanError(f"{federation}: has [sequence], and --benefit is for plans without one; leave it out.")
+    found = _sites(federation, plan, sites, hours)
+    _run_and_show(plan, found, out, resume=resume, start=start, benefit=benefit)
 
 
 def prepare(
@@ -86,7 +89,6 @@ def prepare(
     hours: Hours = None,
 ) -> None:
     """Write the plan, one virtual site per table, their keys and a roster, for `flwr run` over many cores."""
-    from client.config import find_sites, with_hours
     from common.errors import RunError
     from common.files import read_plan, write_atomic
     from experiments.enrolment import check_rules, enrol_virtual
@@ -94,7 +96,7 @@ def prepare(
     from server.journal import PLAN
 
     plan = read_plan(federation, overrides=_overrides(settings, seed))
-    configs = with_hours(find_sites(sites), hours or ())
+    configs = _sites(federation, plan, sites, hours)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: this is no empty folder; choose another --out.")
     if plan.aggregation.secure:
@@ -135,17 +137,24 @@ def _overrides(settings: list[str] | None, seed: int | None) -> tuple[str, ...]:
     return (*seeds, *(settings or ()))
 
 
+def _sites(federation: Path, plan: Any, folder: Path, hours: list[Path] | None) -> Any:
+    """The sites in `folder`, those that are bare tables with the hourly tables `hours`. Raises PlanError."""
+    from client.config import find_sites, with_hours
+    from common.errors import PlanError
+
+    if hours and plan.sequence is None:
+        raise PlanError(f"{federation}: has no [sequence], so that no hour of --hours would be read; leave it out.")
+    return with_hours(find_sites(folder), hours or ())
+
+
 def _run_and_show(
     plan: Any, sites: Any, out: Path, *, resume: bool, start: Path | None = None, benefit: bool = False
 ) -> None:
+    from client.warn import warn
     from experiments.simulate import simulate as run
     from server.terminal import Progress, result_table
 
-    console, errors = Console(), Console(stderr=True)
-
-    def warn(sentence: str) -> None:
-        errors.print(f"warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-
+    console = Console()
     with Progress(console) as progress:
         result = run(plan, sites, out, resume=resume, listeners=(progress,), start=start, warn=warn)
     console.print(result_table(result))

@@ -40,6 +40,9 @@ def start(
     plan = read_plan(file, overrides=(*seeds, *(settings or ())))
     begin = starting_point(plan, ModelFile.from_bytes(read_bytes(model), source=str(model)), source=str(model))
     print(f'[start]\nvector = "{begin.digest}"\nfreeze_encoder = true')
+    # Comments: the output may be put into the plan as it is.
+    print(f"# heads that go on: {', '.join(begin.kept) or 'none'}")
+    print(f"# heads that begin anew: {', '.join(begin.new) or 'none'}")
 
 
 @plan_app.command("show")

@@ -57,16 +57,22 @@ def assemble(
         "history": facts["history"],
         "tasks": {},
     }
+    if not plan.split.validates:
+        result["history_rows"] = "training"
     if "unlike" in facts:
         result["unlike"] = facts["unlike"]
     if "survey_noise" in facts:
         result["survey_noise"] = facts["survey_noise"]
     if secure and protocol is not None:
         result["secure_aggregation"] = dict(protocol)
-    if (enough := rounds_to_99_percent(facts["history"])) is not None:
-        result["rounds_to_99_percent"] = enough
+    if "start" in facts:
+        result["start"] = facts["start"]
+    learnt = facts["history"]
     if stops(plan, state):
         result["best_round"] = facts["best"]["round"]
+        learnt = [entry for entry in learnt if entry["round"] <= result["best_round"] + 1]  # up to the model kept
+    if (enough := rounds_to_99_percent(learnt)) is not None:
+        result["rounds_to_99_percent"] = enough
     for task in plan.tasks:
         if task.name in facts["left_out"]["tasks"]:
             continue

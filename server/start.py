@@ -1,6 +1,8 @@
 """The earlier model that a federation goes on from: kept in the run's folder, checked against the plan."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 from common.errors import PlanError
 from common.files import exists, read_bytes, write_atomic
@@ -39,6 +41,18 @@ def keep_start(plan: Plan, file: Path, folder: Path) -> None:
     """Leave `file` in a run's folder, where it is read from. Raises ConsiliumError."""
     load_start(plan, file)
     write_atomic(folder / START, read_bytes(file), private=True)
+
+
+def start_facts(plan: Plan, folder: Path, begin: StartingPoint) -> dict[str, Any]:
+    """What the result says of it, `start` in docs/result.md."""
+    return {
+        "model_sha256": hashlib.sha256(read_bytes(folder / START)).hexdigest(),
+        "plan_hash": begin.model.plan.hash,
+        "vector": begin.digest,
+        "freeze_encoder": plan.frozen,
+        "kept": list(begin.kept),
+        "new": list(begin.new),
+    }
 
 
 def read_start(plan: Plan, folder: Path) -> StartingPoint | None:

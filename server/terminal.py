@@ -18,8 +18,9 @@ from rich.text import Text
 
 from server.dashboard.noise import counted_once
 from server.dashboard.privacy import noise_line
-from server.dashboard.rounds import rounds_line
+from server.dashboard.rounds import rounds_line, stopped_line
 from server.dashboard.scores import Score, mapping, score_of
+from server.dashboard.start import start_line
 from server.dashboard.sums import seen
 from server.dashboard.wording import count, duration, number
 
@@ -27,7 +28,8 @@ from server.dashboard.wording import count, duration, number
 def result_table(result: Mapping[str, Any], *, encoding: str | None = None) -> Table:
     """One row per task: per-site mean, pooled, best possible and test rows.
 
-    Below it what was left out, with the reason, whether the coordinator saw sums only, and how fast it learnt.
+    Below it what was left out, with the reason, whether the coordinator saw sums only, what the run went on from, how
+    fast it learnt and whether it ended early.
 
     encoding: of the stream that the table is printed to; standard output's by default.
     """
@@ -40,8 +42,7 @@ def result_table(result: Mapping[str, Any], *, encoding: str | None = None) -> T
         notes.append(hidden)
     if (once := counted_once(result)) is not None:
         notes.append(once)
-    if rounds := rounds_line(result):
-        notes.append(rounds)
+    notes += [line for told in (start_line, stopped_line, rounds_line) if (line := told(result))]
     table = Table(
         title=Text(_plain(str(result.get("title") or result.get("federation") or "Result"), encoding), style="bold"),
         caption=Text("\n".join(_plain(note, encoding) for note in notes)),

@@ -22,6 +22,7 @@ from common.model_file import Adapted, ModelFile
 from common.plan import Plan
 
 FROZEN, MOVED, *OTHERS = METHODS
+SCHEMA = "consilium/adapt/1"
 MOST_LABELS = 5_000  # beyond this the exact fit takes long, and a head gains little
 
 
@@ -57,20 +58,23 @@ def adapt(
     draws: int = 10,
     seed: int = 0,
     tell: Tell = lambda text: None,
+    warn: Tell = lambda text: None,
 ) -> Outcome:
     """The model with `task`, learnt from all of the site's training rows, and its report.
 
     task: an entry of [[tasks]]; source: the file it is from, for messages. sizes: how many labels are drawn for the
-    comparison, `draws` times each; empty for none. Raises PlanError for the task, ModelFileError for a model without a
-    trained encoder, DataError for the table or for too few labels.
+    comparison, `draws` times each; empty for none. warn: told what looks like a slip in the tables.
+    Raises PlanError for the task, ModelFileError for a model without a trained encoder, DataError for the table or for
+    too few labels.
     """
-    material = material_of(trained.model, extended(trained.model.plan, task, source=source), site)
+    plan = extended(trained.model.plan, task, source=source, left_out=trained.model.left_out)
+    material = material_of(trained.model, plan, site, warn)
     method = MOVED if unfreeze else FROZEN
     rows = used_rows(material, seed)
     learnt = METHODS[method](material, rows, seed)
     methods = [method, *([FROZEN] if unfreeze else []), *OTHERS]
     report: dict[str, Any] = {
-        "schema": "consilium/adapt/1",
+        "schema": SCHEMA,
         "task": material.task.name,
         "kind": material.task.kind,
         "description": material.task.description,
@@ -103,12 +107,14 @@ def used_rows(material: Material, seed: int) -> Index:
     return np.sort(source(seed, len(rows)).permutation(rows)[:MOST_LABELS])
 
 
-def material_of(model: ModelFile, plan: Plan, site: SiteConfig) -> Material:
+def material_of(model: ModelFile, plan: Plan, site: SiteConfig, warn: Tell = lambda text: None) -> Material:
     """The site's rows for the last task of `plan`. Raises DataError where there are too few labels to learn from."""
     task = plan.tasks[-1]
     if len(model.left_out) == len(model.plan.tasks):
         raise ModelFileError("the model has no trained task, and so no encoder to build on.")
     table = load_table(site, plan)
+    for sentence in table.report.warnings:
+        warn(sentence)
     if task.label in table.report.absent_labels:
         raise DataError(
             f"{site.source}: no table has the column {task.label!r}, the label of task {task.name!r}; correct 'label' "

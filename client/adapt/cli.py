@@ -19,12 +19,15 @@ def adapt(
     labels: Annotated[
         str, typer.Option("--labels", metavar="10,50,200", help="Numbers of labels to compare at; '' for none.")
     ] = "10,50,200",
-    draws: Annotated[int, typer.Option("--draws", min=2, max=1000, help="How often so many labels are drawn.")] = 10,
+    draws: Annotated[
+        int, typer.Option("--draws", min=2, max=1000, help="How often they are drawn; a verdict takes 5.")
+    ] = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of draws, folds and first weights.")] = 0,
 ) -> None:
     """Add a task to a trained model from a hospital's own labels, and say what the model was worth for it."""
     from client.adapt.command import adapt_files
     from client.adapt.report import result_table
+    from client.warn import warn
 
     console = Console(highlight=False)
     with console.status("reading") as status:
@@ -39,6 +42,7 @@ def adapt(
             draws=draws,
             seed=seed,
             tell=status.update,
+            warn=warn,
         )
     for part in result_table(report):
         console.print(part)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from client.adapt.adapt import Trained, adapt
+from client.adapt.adapt import SCHEMA, Trained, adapt
 from client.adapt.compare import Tell
 from client.adapt.report import adapt_page
 from client.adapt.task import read_task
@@ -15,7 +15,7 @@ from client.at_rest.key import vaulted
 from client.config import load_site
 from client.predict import model_bytes
 from common.errors import ConsiliumError, DataError
-from common.files import exists, read_bytes, write_atomic
+from common.files import check_writable, exists, read_bytes, write_set
 
 SEALED = ".safetensors.enc"
 _OWN = {"site.toml", "policy.toml", "plan.json", "benefit.json", "unlike.json", "evaluation.json", "data_report.json"}
@@ -35,10 +35,12 @@ def adapt_files(
     draws: int,
     seed: int,
     tell: Tell,
+    warn: Tell = lambda text: None,
 ) -> dict[str, Any]:
     """Write the model with the new task to `out`, its report beside it; returns the report.
 
-    A model that was encrypted stays so: `out` then lies in the same site's folder. Raises ConsiliumError.
+    A model that was encrypted stays so: `out` then lies in the same site's folder. warn: told what looks like a slip in
+    the site's tables. Raises ConsiliumError.
     """
     torch.set_num_threads(1)  # for networks of this size; it also fixes the order of sums
     counts = _counts(sizes)
@@ -53,6 +55,8 @@ def adapt_files(
         if target.name in _OWN:
             raise DataError(f"{target}: a site keeps something else under this name; choose another --out.")
     _check_place(model, out, sealed=sealed)
+    _check_former(out, *pages)
+    check_writable(out, *pages)
     trained = Trained.of(model_bytes(model), model)
     outcome = adapt(
         trained,
@@ -64,15 +68,28 @@ def adapt_files(
         draws=draws,
         seed=seed,
         tell=tell,
+        warn=warn,
     )
     data = outcome.model.to_bytes()
     if sealed:
-        vaulted(load_site(model.parent)).write(out, data)
-    else:
-        write_atomic(out, data, private=True)
-    for target, text in zip(pages, (json.dumps(outcome.report, indent=1), adapt_page(outcome.report)), strict=True):
-        write_atomic(target, text.encode(), private=True)
+        data = vaulted(load_site(model.parent)).file(out, data)
+    texts = (json.dumps(outcome.report, indent=1).encode(), adapt_page(outcome.report).encode())
+    write_set(dict(zip((*pages, out), (*texts, data), strict=True)), private=True)
     return outcome.report
+
+
+def _check_former(out: Path, report: Path, page: Path) -> None:
+    """Raises ConsiliumError where one of the three is there and is not of an earlier `consilium adapt`."""
+    there = [path for path in (out, report, page) if exists(path)]
+    try:
+        content = json.loads(read_bytes(report)) if report in there else {}
+    except (ValueError, RecursionError):  # also UnicodeDecodeError
+        content = {}
+    if there and not (isinstance(content, dict) and content.get("schema") == SCHEMA):
+        raise ConsiliumError(
+            f"{there[0]}: exists, and `consilium adapt` did not write it with a report {report.name}; choose another "
+            "--out."
+        )
 
 
 def _check_place(model: Path, out: Path, *, sealed: bool) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from client.ledger.markup import page, paragraph, table
 
+FEWEST_DRAWS = 5  # below, the resamples of a mean are too few to call a difference shown
 _NAMES = {"auroc": "AUROC", "mae": "mean absolute error"}
 
 
@@ -68,7 +69,8 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     moved = report["encoder"] == "moved"
     return [
         f"Mean over {report['draws']} draws of the labels, in brackets the 95 % bootstrap interval of that mean. The "
-        "interval is over draws: the held-out patients are the same in each.",
+        f"interval is over draws: the held-out patients are the same in each. From fewer than {FEWEST_DRAWS} draws no "
+        "method is called better or worse.",
         "Draws are stratified: one row of a patient, each class with its share among the labels but at least two rows. "
         "With few labels of a rare class its share is therefore larger than at this site, and so are the risks that "
         "the models of these draws predict; the AUROC is not affected by that.",
@@ -101,5 +103,13 @@ def _sentence(size: Mapping[str, Any], measure: str) -> str:
         ends = sorted(sign * found[end] for end in ("low", "high"))
         gain = sign * found["mean"]
         words = "better than" if ends[0] > 0 else "worse than" if ends[1] < 0 else "not shown to differ from"
-        parts.append(f"{words} {name} ({gain:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}])")
-    return f"{size['labels']} labels: {own} is {', '.join(parts)}."
+        parts.append((words, f"{name} ({_signed(gain)} [{_signed(ends[0])}, {_signed(ends[1])}])"))
+    draws = len(size["methods"][own]["values"])
+    if draws < FEWEST_DRAWS:
+        told = f"too few draws to say which is better ({draws}, at least {FEWEST_DRAWS} are needed)"
+        return f"{size['labels']} labels: {told}; {own} against {', '.join(what for _, what in parts)}."
+    return f"{size['labels']} labels: {own} is {', '.join(f'{words} {what}' for words, what in parts)}."
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}"  # adding 0 turns -0 into 0

@@ -36,8 +36,12 @@ def read_task(path: Path, name: str | None) -> dict[str, Any]:
     raise PlanError(f"{path}: {wanted}; the file has {found}.")
 
 
-def extended(plan: Plan, task: dict[str, Any], *, source: str) -> Plan:
-    """`plan` with `task` as its last. Raises PlanError, naming `source`, if the two do not go together."""
+def extended(plan: Plan, task: dict[str, Any], *, source: str, left_out: tuple[str, ...] = ()) -> Plan:
+    """`plan` with `task` as its last. Raises PlanError, naming `source`, if the two do not go together.
+
+    left_out: tasks of `plan` that the model did not learn. What it did learn is no new task under another name: the
+    encoder has seen that label already, and a comparison from few labels would flatter it.
+    """
     if plan.sequence is not None:
         raise PlanError(f"{source}: the model's plan has [sequence]; adapt is made for models without one.")
     names = [each.name for each in plan.tasks]
@@ -45,6 +49,13 @@ def extended(plan: Plan, task: dict[str, Any], *, source: str) -> Plan:
         raise PlanError(
             f"{source}: the model has a task {task['name']!r} already, beside {len(names) - 1} other(s); give the new "
             "task a name of its own."
+        )
+    learnt = {each.label: each.name for each in plan.tasks if not each.hourly and each.name not in left_out}
+    label = task.get("label")
+    if isinstance(label, str) and label in learnt:
+        raise PlanError(
+            f"{source}: the model has learnt the label {label!r} already, as its task {learnt[label]!r}; name another "
+            "column, or let `consilium site benefit` fit that task to this hospital."
         )
     content = json.loads(plan.canonical)
     # What is learnt here has no noise: a model with it cannot carry the former plan's promise.

@@ -19,10 +19,11 @@ from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from common.errors import ConsiliumError
 from common.files import read_private, write_atomic
+from common.sealed import HEAD as HEAD
+from common.sealed import is_sealed as is_sealed
 from common.secagg.encoding import encode
 from common.secagg.primitives import Random, derive
 
-HEAD = b"consilium-sealed-1\n"
 MODEL = "model.safetensors.enc"
 KEY_SIZE = 32
 _ID, _NONCE, _TAG = 8, 12, 16
@@ -96,7 +97,11 @@ class Vaulted:
 
     def write(self, path: Path, data: Data) -> None:
         """Replace the file `path` by `data`, encrypted; whole or not at all. Raises ConsiliumError."""
-        write_atomic(path, self.seal(data, "file", path.name), private=True)
+        write_atomic(path, self.file(path, data), private=True)
+
+    def file(self, path: Path, data: Data) -> bytes:
+        """What `write` puts there."""
+        return self.seal(data, "file", path.name)
 
     def read(self, path: Path) -> bytes:
         """What `write` was given under this file name. Raises ConsiliumError, also where others may read the file."""
@@ -112,8 +117,3 @@ class _Place:
     site: str
     purpose: str
     name: str
-
-
-def is_sealed(data: Data) -> bool:
-    """Whether these bytes begin as a sealed value does."""
-    return bytes(data[: len(HEAD)]) == HEAD

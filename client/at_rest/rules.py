@@ -4,15 +4,19 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from common.plan.base import Section
+from client.site_data import FileName
+from common.plan.base import Section, matching
 
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Variable = Annotated[
+    str,
+    matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable: letters, digits and '_', not beginning with a digit"),
+]
 
 
 class AtRestRules(Section):
     """`[at_rest]`: the key under which this site's own files are encrypted; one of these, or none."""
 
-    key_file: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")] | None = Field(
+    key_file: FileName | None = Field(
         default=None, description="File with the key, mode 0600: 64 hexadecimal digits, base64 or 32 bytes."
     )
     key_env: Variable | None = Field(

@@ -25,10 +25,9 @@ from common.model_file import ModelFile
 from common.scores import task_columns
 
 Float32 = NDArray[np.float32]
-NO_VALIDATION = (
-    "The plan keeps no validation rows apart, so nothing is chosen, calibrated or bounded here: every task keeps the "
-    "federated model."
-)
+_UNDECIDED = "so nothing is chosen, calibrated or bounded here: every task keeps the federated model."
+NO_VALIDATION = f"The plan keeps no validation rows apart, {_UNDECIDED}"
+NONE_HERE = f"The plan keeps validation rows apart and this hospital has none, {_UNDECIDED}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def _candidates(rows: SiteRows, received: ModelFile) -> tuple[Candidates, list[s
     if _validates(rows):
         tuned, epochs = fine_tune(received, rows)
     else:
-        notes.append(NO_VALIDATION)
+        notes.append(NONE_HERE if rows.plan.split.validates else NO_VALIDATION)
     try:
         local = _enough(train_alone(rows), rows)
     except Refusal as error:

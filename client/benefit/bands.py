@@ -1,7 +1,8 @@
 """Risk bands: low, medium or high against how common the outcome is at this hospital.
 
 By odds, because they have no ceiling: low is less than half the odds of the hospital's own prevalence, high is more
-than twice them. At a prevalence of 10 % that is below 5.3 % and above 18 %, at 50 % below 33 % and above 67 %.
+than twice them. At a prevalence of 10 % that is below 5.3 % and above 18 %, at 50 % below 33 % and above 67 %, at 90 %
+below 82 % and above 95 %: where most patients are ill, low is low for this hospital and no small risk.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ class Bands:
     def names(self, risk: NDArray[np.float64]) -> NDArray[np.str_]:
         """(n,) 'low', 'medium' or 'high'. risk: (n,) probabilities."""
         return np.where(risk < self.low, "low", np.where(risk > self.high, "high", "medium"))
+
+    def in_words(self) -> str:
+        """The bounds as a person reads them, because a band by itself is not a risk."""
+        return f"low is a risk below {self.low:.1%}, high one above {self.high:.1%}"
 
 
 def bands_of(labels: NDArray[np.float32]) -> Bands:

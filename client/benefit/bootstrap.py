@@ -39,14 +39,15 @@ def measure_name(task: Task) -> str:
 
 def too_few(task: Task, labels: Float32) -> str | None:
     """Why rows with these labels, none NaN, cannot be compared on; None where they can."""
+    if not len(labels):
+        return "none has a label"
     if task.kind == "regression":
         return None if len(labels) >= FEWEST_CASES else f"{len(labels)} rows, at least {FEWEST_CASES} are needed"
     counts = np.bincount(labels.astype(np.int64), minlength=2)
     others = len(labels) - counts
     if ((counts >= FEWEST_CASES) & (others >= FEWEST_CASES)).any():
         return None
-    rest = int(others.min()) if len(labels) else 0
-    return f"{rest} of {len(labels)} rows are outside the largest class; at least {FEWEST_CASES} are needed"
+    return f"{others.min()} of {len(labels)} rows are outside the largest class; at least {FEWEST_CASES} are needed"
 
 
 def value_of(task: Task, own: Float32, labels: Float32, weights: Float64) -> Float64:

@@ -83,6 +83,7 @@ def _sure(name: str, entry: Report) -> tuple[str, ...]:
     size = f"{sets['size']:.2f}" if "size" in sets else ""
     errors = (figure(say[key]) if key in say else "" for key in ("error_of_all", "error_of_the_rest"))
     reasons = "; ".join(f"{why}: {share:.0%}" for why, share in say["reasons"].items())
+    silent = f"{say['share']:.0%}" if "share" in say else "-"
     return (
         name,
         kind,
@@ -91,7 +92,7 @@ def _sure(name: str, entry: Report) -> tuple[str, ...]:
         chance,
         covered,
         size,
-        f"{say['share']:.0%}" + (f" ({reasons})" if reasons else ""),
+        silent + (f" ({reasons})" if reasons else ""),
         *errors,
     )
 

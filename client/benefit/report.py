@@ -115,10 +115,10 @@ def _bands(bands: Bands, answers: Answers, labels: Float32) -> dict[str, Any]:
 
 
 def cannot_say(task: Task, answers: Answers, labels: Float32) -> dict[str, Any]:
-    """`share` of the rows, by `reasons`; the mean error of all rows, and of the rest."""
+    """`share` of the rows, by `reasons`; the mean error of all rows, and of the rest. Without a row nothing."""
     rows, wrong = len(labels), errors(task, answers, labels)
     if not rows:
-        return {"share": 0.0, "reasons": {}}
+        return {"reasons": {}}
     result: dict[str, Any] = {"share": float((~answers.said).mean())}
     result["reasons"] = {why: float(there) for why in REASONS if (there := (answers.reason == why).mean()) > 0}
     result["error_of_all"] = float(wrong.mean())

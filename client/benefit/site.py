@@ -12,7 +12,7 @@ from client.benefit.outputs import OUTPUTS, SiteOutputs
 from client.config import SiteConfig
 from client.site_rows import SiteRows
 from common.errors import ConsiliumError
-from common.files import exists, read_plan, write_atomic
+from common.files import check_writable, exists, read_plan, write_set
 from common.model_file import ModelFile
 
 REPORT, PAGE = "benefit.json", "benefit.html"
@@ -28,7 +28,10 @@ class Finished:
 
 
 def open_site(config: SiteConfig) -> Finished:
-    """Raises ConsiliumError where no run has come to its end here, or the site follows another plan by now."""
+    """Raises ConsiliumError where no run has come to its end here, or the site follows another plan by now.
+
+    And where what is to be left here could not be written: that is told before the work, not after it.
+    """
     path = config.folder / MODEL
     if not exists(path):
         raise ConsiliumError(f"{path}: no such file; a run that came to its end leaves the model there.")
@@ -41,16 +44,20 @@ def open_site(config: SiteConfig) -> Finished:
         )
     if received.plan.sequence is not None:
         raise ConsiliumError(f"{path}: its plan has [sequence]; benefit is made for plans without one.")
+    check_writable(*(config.folder / name for name in (OUTPUTS, PAGE, REPORT)))
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
     return Finished(SiteRows(config, received.plan), received, hashlib.sha256(data).hexdigest())
 
 
 def keep(config: SiteConfig, report: dict[str, object], page: str, outputs: SiteOutputs) -> None:
     """Write outputs, report and page into the site's folder; the report last, so that it says that all is there."""
-    vaulted(config).write(config.folder / OUTPUTS, outputs.to_bytes())
-    write_atomic(config.folder / PAGE, page.encode(), private=True)
-    text = json.dumps(report, indent=1, allow_nan=False)
-    write_atomic(config.folder / REPORT, text.encode(), private=True)
+    made = config.folder / OUTPUTS
+    files = {
+        made: vaulted(config).file(made, outputs.to_bytes()),
+        config.folder / PAGE: page.encode(),
+        config.folder / REPORT: json.dumps(report, indent=1, allow_nan=False).encode(),
+    }
+    write_set(files, private=True)
 
 
 def read_outputs(config: SiteConfig, model: bytes) -> tuple[SiteOutputs | None, str | None]:

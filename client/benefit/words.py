@@ -17,7 +17,7 @@ def verdict(gain: Mapping[str, float] | None) -> str:
 
 def figure(value: float, *, sign: bool = False) -> str:
     """Two decimals (or three significant digits from 10 on) without the zero in front: .04, -.12, 1.50."""
-    text = f"{value:+.3g}" if abs(value) >= 10 else f"{value + 0.0:+.2f}"
+    text = f"{value:+.3g}" if abs(value) >= 10 else f"{round(value, 2) + 0.0:+.2f}"  # adding 0 turns -0 into 0
     text = text.replace("+0.", "+.").replace("-0.", "-.")
     return text if sign else text.removeprefix("+")
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+NO_STAY, NO_HOUR, REPEATED, LATER = "no stay of this site", "no whole hour", "repeated hour", "later than the inputs"
+
 
 @dataclass(frozen=True, eq=False)
 class Cleaned:
@@ -27,7 +29,7 @@ class Hours:
 
     values: (rows, H, S) float32, labels: (rows, H, K) float32. features, tasks: what cleaning took away of each column,
     with the values of the hours read. rows_read: of the hourly tables. dropped: reason -> rows that are no inputs;
-    those of later hours are still read for labels.
+    those of later hours are still read for labels. stays: how many have a row that is an input.
     """
 
     values: np.ndarray
@@ -36,3 +38,4 @@ class Hours:
     tasks: tuple[Cleaned, ...] = ()
     rows_read: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    stays: int = 0

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from client.config import SiteConfig
-from client.data.cleaned import Cleaned, Hours
+from client.data.cleaned import LATER, NO_HOUR, NO_STAY, REPEATED, Cleaned, Hours
 from client.data.columns import (
     check_mapped_labels,
     feature_need,
@@ -19,8 +19,6 @@ from client.data.event import event_labels
 from client.data.values import clean_feature, zero_or_one
 from common.errors import DataError, PlanError
 from common.plan import Plan
-
-NO_STAY, NO_HOUR, REPEATED, LATER = "no stay of this site", "no whole hour", "repeated hour", "later than the inputs"
 
 
 def read_hours(config: SiteConfig, plan: Plan, keys: np.ndarray, *, labelled: bool = True) -> Hours:
@@ -57,7 +55,8 @@ def read_hours(config: SiteConfig, plan: Plan, keys: np.ndarray, *, labelled: bo
         labels.append(found[:, : plan.hours])
         tasks.append(cleaned)
     values = [column[:, : plan.hours] for column in every]
-    return Hours(_stack(values, shape), _stack(labels, shape), features, tuple(tasks), *dropped)
+    stays = len(np.unique(stay[hour < plan.hours]))
+    return Hours(_stack(values, shape), _stack(labels, shape), features, tuple(tasks), *dropped, stays)
 
 
 def share_of_hours(labels: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from client.config import SiteConfig
 from client.data.cleaned import Cleaned, Hours
 from client.data.split import SETS
+from client.data.unplaced import unplaced
 from common.plan import Feature, Plan, Task
 
 _SUSPECT = 0.2
@@ -123,8 +124,9 @@ def make_report(
         unmatched_labels=unmatched_labels,
         objected_patients=objected_patients,
         unknown_objections=unknown_objections,
-        warnings=tuple(
-            _warnings((*feature_reports, *hour_reports), kept, task_reports, unmatched_labels, unknown_objections)
+        warnings=(
+            *_warnings((*feature_reports, *hour_reports), kept, task_reports, unmatched_labels, unknown_objections),
+            *unplaced(plan, hours, len(split)),
         ),
     )
 

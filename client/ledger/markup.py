@@ -11,8 +11,10 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; font-size: 
 th, td { text-align: left; vertical-align: top; padding: .3rem .45rem; border-bottom: 1px solid #d7dde3; }
 th { white-space: nowrap; } code { font-size: 11px; word-break: break-all; } td code { display: block; }
 td code { min-width: 32ch; } tr { break-inside: avoid; } .n { text-align: right; }
+.wide, figure { overflow-x: auto; margin: 1rem 0 2rem; } .wide table { margin: 0; } figure svg { min-width: 34rem; }
 .state { background: #eef3f0; padding: .6rem .8rem; border-radius: .3rem; } .chart { width: 100%; height: 340px; }
-@media print { @page { size: A4 landscape; margin: 12mm; } body, table { margin: 0; max-width: none; font-size: 10px; }
+@media print { @page { size: A4 landscape; margin: 12mm; } .wide, figure { overflow: visible; }
+  body, table { margin: 0; max-width: none; font-size: 10px; }
   code { font-size: 8px; } th, td { padding: .15rem .35rem; } }
 """
 
@@ -25,6 +27,7 @@ def page(title: str, *body: str, scripts: Sequence[str] = ()) -> str:
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>",
             *body,
@@ -41,7 +44,10 @@ def paragraph(text: str, kind: str = "") -> str:
 def table(
     names: Sequence[str], rows: Iterable[Sequence[str]], *, code: Sequence[str] = (), right: Sequence[str] = ()
 ) -> str:
-    """code: names of the columns that are set in a fixed width; right: of those that are numbers."""
+    """A table that scrolls by itself where the window is narrower.
+
+    code: names of the columns that are set in a fixed width; right: of those that are numbers.
+    """
     at = {name: ' class="n"' if name in right else "" for name in names}
     head = "".join(f"<th{at[name]}>{escape(name)}</th>" for name in names)
     body = "\n".join(
@@ -53,4 +59,4 @@ def table(
         + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'

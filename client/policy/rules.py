@@ -6,13 +6,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from common.plan.base import Count, Positive, Section
+from common.plan.base import NAME, NAME_WORDS, Count, Positive, Section, matching
 from common.privacy.events import UNNOISED_KINDS
 from common.secagg.session import Policy as SumPolicy
 
-SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+SiteName = Annotated[str, matching(NAME, NAME_WORDS)]
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-Digits = Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]
+Digits = Annotated[str, matching(r"[0-9a-f]{16,64}", "of 16 to 64 digits and letters from a to f")]
 Prefixes = Annotated[tuple[Digits, ...], Field(strict=False)]
 Kinds = Annotated[tuple[str, ...], Field(strict=False)]
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from common.errors import ConsiliumError
 from common.network.address import host_and_port
 from common.network.node_key import key_header
+from common.plan.base import NAME, NAME_WORDS, matching
 
 MOST_BYTES = 4 * 2**20
 
@@ -27,7 +28,7 @@ def _node_key(value: str) -> str:
     return value
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Name = Annotated[str, matching(NAME, NAME_WORDS)]
 """Of a site or a federation, as in a roster: it reaches screens, file names and the gateway's configuration."""
 Address = Annotated[str, AfterValidator(_address)]
 NodeKey = Annotated[str, AfterValidator(_node_key)]

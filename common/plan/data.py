@@ -67,6 +67,11 @@ class SplitRules(Section):
             raise ValueError("train and test must both be above 0")
         return self
 
+    @property
+    def validates(self) -> bool:
+        """Whether rows are kept for validation; a split column may name some whatever the fraction is."""
+        return self.validation > 0.0 or self.split_column is not None
+
 
 class Feature(Section):
     """`[[features]]`: one input column."""

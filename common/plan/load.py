@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from common.errors import PlanError
 from common.plan.plan import Plan
 
+_WORDS = {"tuple_type": "has to be a list in [ ]", "model_type": "has to be a table with keys of its own"}
+
 
 def load_plan(text: str, *, source: str, overrides: tuple[str, ...] = ()) -> Plan:
     """Parse and validate the text of a federation.toml.
@@ -77,13 +79,13 @@ def first_problem(error: ValidationError, content: Any, *, hidden: str = "") -> 
         return f"'{key}' (its value is not shown here) {_allowed(detail)}."
     if kind == "extra_forbidden":
         return f"unknown key '{key}'; docs/federation.md lists the keys that are allowed."
+    if kind == "missing" and isinstance(detail["loc"][-1], int):
+        return f"'{_key(detail['loc'][:-1], content)}' is {_short(found)}, but has too few entries."
     if kind == "missing":
         return f"required key '{key}' is missing."
     if kind == "too_short":
         return f"'{key}' is {_short(found)}, but at least {detail['ctx']['min_length']} entry is needed."
-    if kind == "string_pattern_mismatch":
-        return f"'{key}' is {_short(found)}, which does not match {detail['ctx']['pattern']}."
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = _allowed(detail)
     if kind == "value_error":
         return f"{key}: {message}." if key else f"{message}."
     return f"'{key}' is {_short(found)}, but {message}."
@@ -91,8 +93,12 @@ def first_problem(error: ValidationError, content: Any, *, hidden: str = "") -> 
 
 def _allowed(detail: Any) -> str:
     """What pydantic asks for, which does not depend on what was found."""
-    pattern = detail.get("ctx", {}).get("pattern")
-    return f"has to match {pattern}" if pattern else str(detail["msg"]).removeprefix("Input ")
+    if detail["type"] == "too_long":
+        return f"has more than {detail['ctx']['max_length']} entries"
+    message = _WORDS.get(detail["type"], str(detail["msg"]))
+    for start in ("Value error, ", "Input ", "String "):
+        message = message.removeprefix(start)
+    return message
 
 
 def _key(location: tuple[int | str, ...], content: Any) -> str:

@@ -90,20 +90,19 @@ class Training(Section):
     local_epochs: Count = Field(default=2, description="Passes over a site's training rows in one round.")
     min_local_steps: Count = Field(
         default=10,
-        description="Fewest steps of a site in one round: one with few rows passes over them more often, or the model "
-        "would drift to the hospitals that take more steps. Not with a patient's noise, where all sites take as many.",
+        description="Fewest steps of a site in a round: one with few rows passes over them more often, or it would "
+        "have too little say. Not with a patient's noise, where all take as many.",
     )
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=32, description="Rows per step.")
     optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="'sgd' with momentum, or 'adamw'.")
     learning_rate: Positive = Field(default=0.03, description="Step size in round 1.")
     schedule: Literal["cosine", "constant"] = Field(
-        default="cosine", description="How the step size falls over rounds: 'cosine' or 'constant'."
+        default="cosine", description="How the step size falls over rounds."
     )
     patience: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None,
         description="Early stopping: once so many models in a row had no lower loss on the validation rows of all "
-        "sites (mean over tasks), the run ends with the best one. Without it all rounds are done, and the last model "
-        "is kept.",
+        "sites (mean over tasks), the run ends with the best one. Without it the model of the last round is kept.",
     )
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.9, description="Momentum of 'sgd'.")
     l2_linear: NonNegative = Field(

@@ -32,8 +32,12 @@ cross-validation (pseudo-BMA, Yao et al. 2018), so that with many labels the hea
 
 `--unfreeze` moves the encoder as well, with a pull towards where it was; the file then predicts the new task only.
 `consilium predict` reads the result. Beside the file are `.json` and `.html`: the comparison below, with the site's own
-labels (`--labels 10,50,200`, `--draws 10`). They and the model are readable by their owner alone, and a model that was
-encrypted stays so.
+labels (`--labels 10,50,200`, `--draws 10`; from fewer than five draws no method is called better or worse). They and
+the model are readable by their owner alone, and a model that was encrypted stays so. Files that are there already are
+replaced only where an earlier `consilium adapt` wrote them.
+
+A label that the model has learnt is refused, under whatever name: the encoder has seen it, and the comparison would
+flatter the model. `consilium site benefit` fits such a task to one hospital ([benefit.md](benefit.md)).
 
 A federation adds a task to an earlier model with `[start]` in its plan
 ([federation.md](federation.md#going-on-from-an-earlier-model)).

@@ -6,7 +6,7 @@ from typing import Any
 from server.dashboard.charts import Charts
 from server.dashboard.figures import learning_curve, reliability, site_scores
 from server.dashboard.markup import Markup, el, join
-from server.dashboard.scores import NAMES, history_of, mapping, score_of
+from server.dashboard.scores import NAMES, history_of, history_rows, mapping, score_of
 from server.dashboard.sums import between_two
 from server.dashboard.wording import DASH, amount, at_most, count, counted, fraction, number, title_of
 
@@ -29,7 +29,7 @@ def _chapter(index: int, name: str, task: Mapping[str, Any], result: Mapping[str
         charts.place(
             learning_curve(history_of(result), name, task),
             title="Learning",
-            caption=f"{score.name} of the validation patients, by round.{lower}",
+            caption=f"{score.name} of the {history_rows(result)} patients, by round.{lower}",
         ),
         charts.place(site_scores(task), title="Hospitals", caption=_sites_caption(task)),
         charts.place(reliability(task), title="Calibration", caption=_calibration_caption(task)),

@@ -5,8 +5,9 @@ from typing import Any
 
 from server.dashboard.markup import Markup, el, join
 from server.dashboard.noise import counted_once
-from server.dashboard.rounds import rounds_line
+from server.dashboard.rounds import rounds_line, stopped_line
 from server.dashboard.scores import Score, mapping, mean_auroc, score_of
+from server.dashboard.start import start_line
 from server.dashboard.strips import auroc_floor, legend, strip
 from server.dashboard.sums import seen, single_hospitals
 from server.dashboard.wording import DASH, count, counted, duration, fraction, number, size, title_of
@@ -93,7 +94,7 @@ def results(result: Mapping[str, Any]) -> Markup:
         el("h2", "Results"),
         el("p", _reading(scores, best=best), class_="text"),
         el("p", once, class_="text") if (once := counted_once(result)) else None,
-        el("p", learnt, class_="text") if (learnt := rounds_line(result)) else None,
+        *(el("p", line, class_="text") for told in (start_line, stopped_line, rounds_line) if (line := told(result))),
         el(
             "table",
             el("thead", el("tr", *head, el("th", "Test rows", class_="n"))),

@@ -93,3 +93,8 @@ def mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def history_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The entries of `history` that say which round they are of."""
     return [entry for entry in result.get("history") or [] if number(entry.get("round")) is not None]
+
+
+def history_rows(result: Mapping[str, Any]) -> str:
+    """The rows that `history` is of, in a word: training where the plan keeps none for validation."""
+    return "training" if result.get("history_rows") == "training" else "validation"

@@ -14,7 +14,7 @@ from common.errors import ConsiliumError
 from common.files import exists, read_bytes
 from common.network.address import host_and_port, is_ip
 from common.network.documents import Address, Name, SiteRequest
-from common.plan.base import Section
+from common.plan.base import Section, matching
 from common.plan.load import first_problem
 from server.network.change import finish
 
@@ -36,7 +36,9 @@ class Settings(Section):
     address: Address
     listen: Address
     link_port: Annotated[int, Field(ge=1024, le=65535)] = LINK_PORT
-    link_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")] = LINK_HOST
+    link_host: Annotated[
+        str, matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", "a host name or IPv4 address: letters, digits, '.' and '-'")
+    ] = LINK_HOST
 
     @model_validator(mode="after")
     def _check(self) -> Self:

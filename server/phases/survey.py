@@ -19,7 +19,7 @@ from server.exchange import Question
 from server.journal import RunState
 from server.phases.comparison import compare
 from server.phases.context import Run
-from server.start import read_start
+from server.start import read_start, start_facts
 
 LeftOut = dict[str, dict[str, str]]
 
@@ -65,6 +65,8 @@ def survey(run: Run, grid: Grid) -> RunState:
         "edges": found.edges,
     }
     facts = {"history": [], "left_out": left_out} | found.facts | compared
+    if begin is not None:
+        facts["start"] = start_facts(plan, run.journal.folder, begin)
     return RunState(0, arrays, facts | {"sites": sorted(run.cohort.levels)})
 
 

@@ -94,7 +94,7 @@ def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, key: str) -> N
     (tmp_path / "site.toml").write_text(
         f'[site]\nname = "a"\n[data]\nfiles = ["a.csv"]\n[at_rest]\n{key} = "{secret}"\n'
     )
-    with pytest.raises(PlanError, match=rf"'at_rest\.{key}' \(its value is not shown here\) has to match ") as caught:
+    with pytest.raises(PlanError, match=rf"'at_rest\.{key}' \(its value is not shown here\) has to be ") as caught:
         load_site(tmp_path)
     assert "horse" not in str(caught.value)
 

@@ -186,3 +186,40 @@ def test_prediction_needs_no_labels_but_rows_that_differ(tmp_path: Path) -> None
     config = load_site(write_site(tmp_path, "new", twice, hours))
     with pytest.raises(DataError, match="'stay' are repeated or empty"):
         load_for_prediction(config, hourly_plan())
+
+
+HEADER = "stay,hour,map,temp,lactate,worsens\n"
+USUAL = "".join(f"{stay},{hour},80,37,1,0\n" for stay in (1, 2, 3) for hour in range(2))
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (USUAL, None),
+        (USUAL + "".join(f"{stay},0,80,37,1,0\n" for stay in range(10, 90)), None),  # of a table that sites share
+        (USUAL + "".join(f"1,{hour},80,37,1,0\n" for hour in range(HOURS, 90)), None),  # of a long stay
+        (
+            USUAL.replace("1,", "X1,", 1).replace("\n", "\nX", 5),
+            "6 of 6 rows are dropped, no stay of this site and 3 of 3 stays are left without an hour; check how 'stay'",
+        ),
+        (
+            USUAL.replace("1,1,", "1,1.5,") + "2,1.5,80,37,1,0\n" * 9,
+            "10 of 15 rows are dropped, no whole hour; 'hour' has to be a whole number",
+        ),
+        (USUAL + "1,0,80,37,1,0\n" * 9, "9 of 15 rows are dropped, repeated hour; a stay has one row for each 'hour'"),
+        (
+            "".join(f"{stay},{60 * hour},80,37,1,0\n" for stay in (1, 2, 3) for hour in range(3)) + "3,1,80,37,1,0\n",
+            None,  # each stay has its first hour
+        ),
+        (
+            "".join(f"{stay},{60 * hour},80,37,1,0\n" for stay in (1, 2) for hour in (1, 2, 3)),
+            "6 of 6 rows are dropped, later than the inputs and 3 of 3 stays are left without an hour; check that",
+        ),
+        ("9,0,80,37,1,0\n1,0.5,80,37,1,0\n2,60,80,37,1,0\n", "later than the inputs and 3 of 3 stays"),
+    ],
+    ids=["usual", "shared", "long", "other stays", "half hours", "repeated", "first hours", "minutes", "one each"],
+)
+def test_a_warning_where_most_hours_found_no_place(tmp_path: Path, hours: str, words: str | None) -> None:
+    every = _load(tmp_path, HEADER + hours).report.warnings
+    found = [sentence for sentence in every if sentence.startswith("hourly tables: ")]
+    assert found == [] if words is None else len(found) == 1 and words in found[0]

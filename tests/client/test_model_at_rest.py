@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client import predict
 from client.at_rest.cli import model as take_out
 from client.at_rest.files import MODEL, is_sealed
 from client.at_rest.key import vaulted
@@ -47,7 +48,17 @@ def test_predictions_are_those_of_the_open_model(site: SiteConfig, content: byte
     plain.write_bytes(content)
     for number, path in enumerate((sealed, plain)):
         assert predict_file(path, site.files[0], tmp_path / f"{number}.csv", probabilities=True) == 90
+        assert (tmp_path / f"{number}.csv").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "0.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
+
+
+def test_where_predictions_cannot_go_is_told_before_the_table_is_read(
+    site: SiteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "load_for_prediction", lambda *_: pytest.fail("read before it looked"))
+    for out in (tmp_path, site.files[0] / "inside" / "p.csv"):
+        with pytest.raises(ConsiliumError, match="cannot be written"):
+            predict_file(site.folder / MODEL, site.files[0], out, probabilities=False)
 
 
 def test_the_command_takes_it_out(site: SiteConfig, content: bytes, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -149,3 +150,29 @@ def test_condition_never_fails_otherwise_than_with_a_sentence(text: str) -> None
         parse_condition(text, key="k", with_column=True)
     except ValueError as error:
         assert str(error).startswith("'k' is ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("tasks", 0, "name"), "Death!", "has to be of lower-case letters, digits and '_', beginning with a letter"),
+        (("federation", "name"), "a" * 65, "at most 64 characters."),
+        (("federation", "name"), "ward\n", "has to be of lower-case letters"),
+        (("start",), {"vector": "abc"}, "'start.vector' is 'abc', but has to be of 64 digits and letters from a to f."),
+        (("model", "hidden"), 5, "'model.hidden' is 5, but has to be a list in [ ]."),
+        (("tasks", 0), 3, "'tasks.0' is 3, but has to be a table with keys of its own."),
+        (("features", 0, "range"), [1], "'features.age.range' is [1], but has too few entries."),
+        (("features", 0, "range"), [1, 2, 3], "but has more than 2 entries."),
+        (("data", "patient"), "", "'data.patient' is '', but should have at least 1 character."),
+    ],
+)
+def test_what_is_allowed_is_told_in_words(path: tuple[str | int, ...], value: Any, words: str) -> None:
+    content = small_content()
+    place: Any = content
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(PlanError) as caught:
+        plan_from_dict(content, source="federation.toml")
+    text = str(caught.value)
+    assert words in text and not any(code in text for code in ("^", "tuple", "Tuple", "dictionary", "pattern"))

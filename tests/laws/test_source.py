@@ -195,16 +195,14 @@ def test_secrets_of_a_site_come_from_the_operating_system_alone() -> None:
     assert by_name.pop("ledger/place.py") == {"os.urandom"}  # the same
     assert by_name.pop("training/randomness.py") == {"os.urandom"}  # samples and noise
     assert by_name.pop("at_rest/files.py") == {"os.urandom"}  # nonces
-    for name in (
-        "privacy/noisy_scores.py",
-        "privacy/noisy_moments.py",
-    ):  # how far noise may move a number, for a result's reader
+    # How far noise may move a number, for a result's reader.
+    for name in ("privacy/noisy_scores.py", "privacy/noisy_moments.py"):
         assert by_name.pop(name) == {"np.random"}
     assert by_name.pop("secure/cli.py") == {"os.urandom"}
     for name in ("benefit/bootstrap.py", "benefit/calibrate.py"):  # draws behind figures that stay at the site
         assert by_name.pop(name) == {"np.random"}
     assert by_name.pop("training/trainer.py") == {"np.random", "torch.Generator", "torch.rand"}  # batches
-    assert by_name.pop("adapt/draws.py") == {"np.random"}  # which labels are drawn and how they are divided: no release
+    assert by_name.pop("adapt/draws.py") == {"np.random"}  # which labels are drawn: no release
     assert by_name.pop("adapt/network.py") == {"torch.Generator"}  # batches, of what leaves nowhere
     assert by_name.pop("common/aggregators.py") == {"torch.rand"}  # in which order PCGrad projects
     assert by_name.pop("common/intervals.py") == {"np.random"}  # resamples of a table's reader

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from client.config import SiteConfig, find_sites
 from client.data.table import load_table
 from common.contribution import Contribution
+from common.errors import PlanError
 from common.model import Normaliser
 from common.model_file import ModelFile
 from common.plan import Plan, plan_from_dict
@@ -129,10 +130,13 @@ def test_a_model_predicts_from_hours(sites: list[SiteConfig], tmp_path: Path) ->
     found = pd.read_csv(out, dtype={"stay": str})
     assert found["stay"].tolist() == rows["stay"].tolist()
     each = found[[f"shock.hour_{hour}" for hour in range(HOURS)]].to_numpy()
-    assert ((each > 0) & (each < 1)).all()
     known = hours[hours["hour"].lt(HOURS) & hours[["map", "temp", "lactate"]].notna().any(axis=1)]
     last = known.groupby("stay")["hour"].max().reindex(rows["stay"]).to_numpy()
     np.testing.assert_allclose(found["shock"], each[np.arange(5), last])
+    assert last.min() < HOURS - 1 <= last.max()  # stays that ended before the last hour, and one that did not
+    np.testing.assert_array_equal(~np.isnan(each), np.arange(HOURS) <= last[:, None])
+    assert (each[~np.isnan(each)] > 0).all() and (each[~np.isnan(each)] < 1).all()
+    assert out.stat().st_mode & 0o777 == 0o600
     changed = hours.copy()
     changed.loc[hours["hour"] > 1, "map"] = 50.0
     write_site(tmp_path / "new", "new", rows, changed)
@@ -169,3 +173,31 @@ def test_model_file_comes_back(sites: list[SiteConfig], tmp_path: Path) -> None:
     assert model.to_bytes() == data and model.plan.hours == HOURS and len(model.normaliser.mean) == 5
     report = json.loads((tmp_path / "out" / "sites" / "north" / "data_report.json").read_text())
     assert [feature["name"] for feature in report["hour_features"]] == ["map", "temp", "lactate"]
+
+
+def test_what_a_plan_has_no_use_for_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    rows, hours = hourly_tables(0)
+    (tmp_path / "sites").mkdir()
+    rows.to_csv(tmp_path / "sites" / "north.csv", index=False)
+    hours.to_csv(tmp_path / "all.csv", index=False)
+    content = hourly_content()
+    (tmp_path / "hourly.toml").write_text(tomli_w.dumps(content))
+    content["tasks"] = [task | {"exclude": []} for task in content["tasks"] if task.get("kind") != "hourly"]
+    content.pop("sequence")
+    content["model"] = {"hidden": [4]}
+    (tmp_path / "rows.toml").write_text(tomli_w.dumps(content))
+    out, with_hours = ("--out", str(tmp_path / "out")), ("--hours", str(tmp_path / "all.csv"))
+    for command, plan, more, words in (
+        (
+            "simulate",
+            "hourly.toml",
+            (*with_hours, "--benefit"),
+            "hourly.toml: has [sequence], and --benefit is",
+        ),
+        ("simulate", "rows.toml", with_hours, "rows.toml: has no [sequence], so that no hour of --hours would be read"),
+        ("prepare", "rows.toml", with_hours, "rows.toml: has no [sequence], so that no hour of --hours would be read"),
+    ):
+        arguments = [command, str(tmp_path / plan), "--sites", str(tmp_path / "sites"), *out, *more]
+        done = CliRunner().invoke(app, arguments)
+        assert isinstance(done.exception, PlanError) and words in str(done.exception), done.output
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """A federation that goes on from an earlier model: what it begins with, what moves, and who notices another start."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
+from client.at_rest.files import Vaulted, VaultKey
 from client.config import find_sites
-from common.errors import ConsiliumError, PlanError, RunError
+from common.errors import ConsiliumError, ModelFileError, PlanError, RunError
 from common.files import read_bytes
 from common.model import Layout
 from common.model_file import ModelFile
@@ -20,9 +22,10 @@ from common.plan.describe import describe
 from common.start import StartingPoint, starting_point
 from experiments.cli import app
 from experiments.simulate import simulate
+from server.dashboard.start import start_line
 from server.phases import survey
 from server.start import START, read_start
-from tests.conftest import small_content
+from tests.conftest import small_content, small_table
 
 
 def content(tasks: slice, **sections: Any) -> dict[str, Any]:
@@ -66,6 +69,12 @@ def test_a_frozen_encoder_does_not_move_and_heads_do(earlier, tmp_path: Path, se
     assert len(now["heads.weight"]) == 6 and now["linear.weight"][2:].any()
     result = json.loads((tmp_path / "next" / "result.json").read_text())
     assert set(result["tasks"]) == {"death", "stay", "triage", "pressure"}
+    begun = result["start"]
+    assert begun["model_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert begun["plan_hash"] == before.plan.hash and begun["vector"] == after.plan.start.vector
+    assert (begun["kept"], begun["new"], begun["freeze_encoder"]) == (["death", "stay"], ["triage", "pressure"], True)
+    told = f"(SHA-256 {begun['model_sha256']}): its encoder stayed as it was; heads that went on: death, stay; "
+    assert told in (tmp_path / "next" / "report.html").read_text() and told in start_line(result)
     # Heads that were taken over begin as they ended, where the new plan has their tasks.
     begin = Layout(after.plan).split(starting_point(after.plan, before, source="model").parameters)
     assert np.array_equal(begin["heads.weight"][:2], was["heads.weight"])
@@ -76,6 +85,9 @@ def test_an_encoder_that_is_not_frozen_moves_from_where_it_was(earlier, tmp_path
     sites, before, file = earlier
     plan = going_on(before, freeze=False)
     after = run(plan, sites, tmp_path / "next", start=file)
+    result = json.loads((tmp_path / "next" / "result.json").read_text())
+    assert "its encoder was trained further" in start_line(result)
+    assert "start" not in json.loads((tmp_path / "first" / "result.json").read_text())
     moved = np.linalg.norm(parts(after)["encoder.0.weight"] - parts(before)["encoder.0.weight"])
     assert 0.01 < moved < plan.training.rounds * plan.aggregation.clip_norm
 
@@ -119,12 +131,16 @@ def test_what_does_not_fit_is_told_before_anything_is_written(earlier, tmp_path:
     changed = json.loads(plan.canonical)
     changed["tasks"][0] |= {"kind": "regression", "range": [0, 1]}
     kind = plan_from_dict(changed, source="kind")
+    changed = json.loads(plan.canonical)
+    changed["tasks"][0]["label"] = "died_later"
+    label = plan_from_dict(changed, source="label")
     for broken, start, words in (
         (plan, None, "name its file with --start"),
         (anew, file, "the plan has no .start. and begins anew"),
         (other, file, "another model, other tasks or another seed"),
-        (wide, file, "model.hidden is .8,. there and .9,. in the plan"),
+        (wide, file, "model.hidden is .8. there and .9. in the plan"),
         (kind, file, "task 'death' is another kind there"),
+        (label, file, "task 'death' is learnt from 'died' there and from 'died_later' in the plan; give the new one"),
         (plan, sites / "north.csv", "not a readable safetensors file"),
     ):
         with pytest.raises(ConsiliumError, match=words):
@@ -149,6 +165,7 @@ def test_from_the_command_line(earlier, tmp_path: Path) -> None:
     federation.write_text(tomli_w.dumps(content(slice(None))))
     told = CliRunner().invoke(app, ["plan", "start", str(federation), str(file)])
     assert told.exit_code == 0, told.output
+    assert told.stdout.endswith("# heads that go on: death, stay\n# heads that begin anew: triage, pressure\n")
     federation.write_text(federation.read_text() + "\n" + told.stdout)
     arguments = ["simulate", str(federation), "--sites", str(sites), "--out", str(tmp_path / "next")]
     done = CliRunner().invoke(app, [*arguments, "--start", str(file)])
@@ -163,3 +180,20 @@ def test_another_split_is_refused_because_former_training_patients_would_be_test
     assert isinstance(told.exception, PlanError) and "divides patients into training and test otherwise" in str(
         told.exception
     )
+
+
+def test_an_encrypted_model_is_called_that(tmp_path: Path) -> None:
+    """Not damaged: `plan start` and --start are told how it is opened."""
+    (tmp_path / "federation.toml").write_text(tomli_w.dumps(content(slice(None))))
+    sealed = tmp_path / "model.safetensors.enc"
+    sealed.write_bytes(Vaulted(VaultKey(bytes(32)), "north").seal(b"model", "file", sealed.name))
+    commands = (
+        ("plan", "start", str(tmp_path / "federation.toml"), str(sealed)),
+        ("simulate", str(tmp_path / "federation.toml"), "--sites", str(tmp_path), "--start", str(sealed)),
+    )
+    small_table(0).to_csv(tmp_path / "north.csv", index=False)
+    small_table(1).to_csv(tmp_path / "south.csv", index=False)
+    for command in commands:
+        error = CliRunner().invoke(app, command).exception
+        assert isinstance(error, ModelFileError) and str(error).startswith(f"{sealed}: is encrypted")
+        assert "`consilium site model SITE --out FILE` takes it out" in str(error)

@@ -1,10 +1,12 @@
 """Early stopping: the model that is kept is the one that fewer rounds give, in the open and secure, cut off or not."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from client.config import find_sites
 from common.errors import PlanError
@@ -12,8 +14,10 @@ from common.files import read_bytes
 from common.model_file import ModelFile
 from experiments.simulate import simulate
 from server import coordinator
+from server.dashboard.rounds import stopped_line
 from server.journal import EVENTS
-from server.result import MODEL
+from server.result import MODEL, rounds_to_99_percent
+from server.terminal import result_table
 from tests.conftest import small_table
 
 _TRAINING = {"rounds": 40, "schedule": "constant", "learning_rate": 0.3, "batch_size": 8}
@@ -38,11 +42,19 @@ def test_the_best_model_is_kept(secure: bool, make_plan, write_sites, tmp_path: 
     assert best > 0 and result["rounds"] == best + 4 < 40
     losses = [sum(task["loss"] for task in entry["tasks"].values()) for entry in result["history"]]
     assert min(losses[:-1]) == losses[best] == pytest.approx(losses[-1], rel=1e-6)  # the last one is of what is kept
+    assert result["rounds_to_99_percent"] <= best  # later rounds are of models that were not kept
+    assert result["rounds_to_99_percent"] == rounds_to_99_percent(result["history"][: best + 1])
+    told = f"Stopped after round {best + 4}: the validation loss was no better for three rounds; the model is of round"
+    learnt = f"after {result['rounds_to_99_percent']} of {best} rounds."
+    console = Console(file=io.StringIO(), width=300)
+    console.print(result_table(result))
+    for text in (console.file.getvalue(), (tmp_path / "early" / "report.html").read_text()):
+        assert f"{told} {best}." in " ".join(text.split()) and learnt in " ".join(text.split())
     events = [json.loads(line) for line in (tmp_path / "early" / EVENTS).read_text().splitlines()]
     assert [each["best"]["round"] for each in events if each["event"] == "stopped_early"] == [best]
 
     whole = _run(make_plan, sites, tmp_path / "fewer", secure=secure, rounds=best)
-    assert "best_round" not in whole
+    assert "best_round" not in whole and stopped_line(whole) == ""
     assert _parameters(tmp_path / "early") == _parameters(tmp_path / "fewer")
 
     def lost(*_: object) -> None:
@@ -53,6 +65,17 @@ def test_the_best_model_is_kept(secure: bool, make_plan, write_sites, tmp_path: 
         _run(make_plan, sites, tmp_path / "cut", secure=secure, patience=3)
     again = _run(make_plan, sites, tmp_path / "cut", secure=secure, resume=True, patience=3)
     assert again["best_round"] == best and _parameters(tmp_path / "cut") == _parameters(tmp_path / "early")
+
+
+@pytest.mark.parametrize(
+    ("rounds", "best", "words"),
+    [
+        (7, 5, "no better for one round; the model is of round 5."),
+        (4, 0, "no better for three rounds; the model is that from before round 1."),
+    ],
+)
+def test_why_a_run_ended_early_in_words(rounds: int, best: int, words: str) -> None:
+    assert stopped_line({"rounds": rounds, "best_round": best}).endswith(words)
 
 
 def test_under_noise_there_is_nothing_to_stop_by(make_plan) -> None:

@@ -172,3 +172,18 @@ def test_held_out_rows_of_one_class_are_told(place: Path) -> None:
     frame.to_csv(place / "one.csv", index=False)
     report = run(place, "ninth", table="one.csv", sizes=[10], draws=2).report
     assert report["not_judged"] == "the held-out rows are all of one class" and report["sizes"] == []
+
+
+def test_a_verdict_takes_five_draws() -> None:
+    """Of a difference that is 0.1 in every draw."""
+    told = []
+    for draws in (4, 5):
+        gap = {"mean": 0.1, "low": 0.1, "high": 0.1}
+        methods = {"adapted": {"values": [0.8] * draws}, "new network": {"values": [0.7] * draws, "difference": gap}}
+        report = {"sizes": [{"labels": 10, "methods": methods}], "measure": "auroc", "not_judged": "no row"}
+        told.append(sentences(report | {"rows": {"training_rows": 9, "used": 9, "training_patients": 9}})[0])
+    assert told == [
+        "10 labels: too few draws to say which is better (4, at least 5 are needed); adapted against new network "
+        "(+0.100 [+0.100, +0.100]).",
+        "10 labels: adapted is better than new network (+0.100 [+0.100, +0.100]).",
+    ]

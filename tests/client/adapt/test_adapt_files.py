@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from client.adapt import command
 from client.adapt.command import adapt_files
 from client.at_rest.files import MODEL, is_sealed
 from client.at_rest.key import vaulted
@@ -33,7 +34,8 @@ def test_from_the_command_line_to_predictions(place: Path) -> None:
     done = consilium("adapt", model, own, *options)
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
-    assert "10 labels: adapted is" in shown and "9000 labels: not compared" in shown
+    assert "10 labels: too few draws to say which is better (2, at least 5 are needed); adapted against" in shown
+    assert "better than" not in shown and "9000 labels: not compared" in shown
     report = json.loads((place / "new.json").read_text())
     assert report["sizes"][0]["labels"] == 10 and report["model_plan_hash"] != report["plan_hash"]
     page = (place / "new.html").read_text()
@@ -96,6 +98,41 @@ def test_what_is_wrong_is_told(place: Path, name: str) -> None:
     assert {path: path.read_bytes() for path in place.iterdir()} == before
 
 
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_a_label_that_the_model_has_learnt_is_no_new_task(place: Path, kind: str) -> None:
+    ranged = "range = [0, 1]" if kind == "regression" else ""
+    (place / "task.toml").write_text(f'[[tasks]]\nname = "again"\nlabel = "second"\nkind = "{kind}"\n{ranged}')
+    with pytest.raises(ConsiliumError, match="has learnt the label 'second' already, as its task 'second'; name"):
+        files(place, task=None)
+    (place / "task.toml").write_text('[[tasks]]\nname = "ninth"\nlabel = "ninth"\n')
+    files(place, task=None, unfreeze=True)
+    (place / "task.toml").write_text('[[tasks]]\nname = "again"\nlabel = "second"\n')
+    report = files(place, task=None, model=place / "new.safetensors", out=place / "more.safetensors")
+    assert report["task"] == "again"  # of the moved encoder "second" has no head any more
+
+
+@pytest.mark.parametrize("name", ["new.safetensors", "new.json", "new.html"])
+def test_what_adapt_did_not_write_is_left_alone_and_told_before_the_work(
+    place: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(place)
+    again = {path: path.read_bytes() for path in place.iterdir()}
+    files(place)  # its own three are replaced
+    assert {path: path.read_bytes() for path in place.iterdir()} == again
+    for each in ("new.safetensors", "new.json", "new.html"):
+        (place / each).unlink()
+    monkeypatch.setattr(command, "adapt", lambda *_, **__: pytest.fail("worked before it looked"))
+    (place / name).write_bytes(b'{"schema": "consilium/result/1"}')
+    with pytest.raises(ConsiliumError, match=rf"{name}: exists, and `consilium adapt` did not write it"):
+        files(place)
+    assert (place / name).read_bytes() == b'{"schema": "consilium/result/1"}'
+    (place / name).unlink()
+    (place / name).mkdir()
+    with pytest.raises(ConsiliumError, match=rf"{name}: exists|not an ordinary file|cannot be read"):
+        files(place)
+    assert [path.name for path in place.glob("new.*")] == [name]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -129,3 +166,13 @@ def test_an_encrypted_model_stays_so(place: Path) -> None:
     files(place)
     predict_file(place / "new.safetensors", place / "own.csv", place / "q.csv", probabilities=False)
     assert (place / "p.csv").read_bytes() == (place / "q.csv").read_bytes()
+
+
+def test_what_looks_like_a_slip_in_the_table_is_told(place: Path) -> None:
+    table = pd.read_csv(place / "own.csv")
+    table.assign(x3=table["x3"] * 1000).to_csv(place / "own.csv", index=False)
+    options = ("--plan", place / "task.toml", "--task", "ninth", "--out", place / "new.safetensors", "--labels", "")
+    done = consilium("adapt", place / "model.safetensors", place / "own.csv", *options)
+    assert done.returncode == 0 and "outside the plausible range" not in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: x3: ") and "outside the plausible range" in line

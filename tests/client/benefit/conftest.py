@@ -1,12 +1,17 @@
 """A federation of the small plan that has come to its end, once for all tests of a module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from client.at_rest.files import MODEL
+from client.benefit.cli import make
+from client.benefit.outputs import OUTPUTS
+from client.benefit.site import PAGE, REPORT
 from client.config import SiteConfig, find_sites, load_site
+from client.predict import predict_file
 from client.sessions import close_sessions
 from common.plan import Plan
 from experiments.simulate import simulate
@@ -37,3 +42,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def north(finished: Path) -> SiteConfig:
     return load_site(finished / "north")
+
+
+@pytest.fixture
+def made(north: SiteConfig) -> Iterator[dict[str, object]]:
+    yield make(north)
+    for name in (REPORT, PAGE, OUTPUTS):
+        (north.folder / name).unlink(missing_ok=True)
+
+
+def predictions(north: SiteConfig, table: Path, tmp_path: Path, **options: bool) -> pd.DataFrame:
+    out = tmp_path / "predictions.csv"
+    predict_file(north.folder / MODEL, table, out, probabilities=options.get("probabilities", False))
+    return pd.read_csv(out, keep_default_na=False)

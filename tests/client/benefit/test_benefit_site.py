@@ -2,42 +2,27 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from client.at_rest.files import MODEL, is_sealed
 from client.at_rest.key import vaulted
+from client.benefit import assess as assess_module
 from client.benefit.answers import GAPS, REASONS, TOO_FEW, UNLIKE
 from client.benefit.assess import NO_VALIDATION, assess
 from client.benefit.cli import make
 from client.benefit.outputs import OUTPUTS, SiteOutputs
 from client.benefit.site import PAGE, REPORT, open_site
 from client.config import SiteConfig, load_site
-from client.predict import predict_file
 from client.site_rows import TEST, SiteRows
 from common.errors import ConsiliumError, ModelFileError
-from common.files import read_bytes
-from tests.client.benefit.conftest import ROWS, SITES, run_small
+from experiments.cli import app
+from tests.client.benefit.conftest import ROWS, SITES, predictions, run_small
 from tests.conftest import small_plan, small_table
-from tests.ranks import auroc_between
-
-
-@pytest.fixture
-def made(north: SiteConfig) -> Iterator[dict[str, object]]:
-    yield make(north)
-    for name in (REPORT, PAGE, OUTPUTS):
-        (north.folder / name).unlink(missing_ok=True)
-
-
-def _predict(north: SiteConfig, table: Path, tmp_path: Path, **options: bool) -> pd.DataFrame:
-    out = tmp_path / "predictions.csv"
-    predict_file(north.folder / MODEL, table, out, probabilities=options.get("probabilities", False))
-    return pd.read_csv(out, keep_default_na=False)
 
 
 def test_what_it_leaves_is_private_and_models_are_sealed(north: SiteConfig, made: dict[str, object]) -> None:
@@ -116,71 +101,27 @@ def test_outputs_come_back_as_they_were(north: SiteConfig) -> None:
             SiteOutputs.from_bytes(spoilt, source="x")
 
 
-def test_predictions_have_further_columns(north: SiteConfig, made: dict[str, object], tmp_path: Path) -> None:
-    found = _predict(north, north.files[0], tmp_path, probabilities=True)
-    triage = ["triage", "triage.1", "triage.2", "triage.3", "triage.set", "triage.reason", "triage.model"]
-    assert list(found.columns) == [
-        "patient",
-        *("death", "death.band", "death.set", "death.reason", "death.model"),
-        *("stay", "stay.set", "stay.reason", "stay.model"),
-        *triage,
-        *("pressure", "pressure.band", "pressure.set", "pressure.reason", "pressure.model"),
-    ]
-    for task in ("death", "stay", "triage", "pressure"):
-        assert set(found[f"{task}.model"]) == {made["tasks"][task]["choice"]["model"]}
-        assert set(found[f"{task}.reason"]) <= {"", *REASONS}
-    silent = found["death.reason"] != ""
-    assert set(found.loc[silent, "death.band"]) <= {"cannot say"}
-    assert set(found.loc[~silent, "death.band"]) <= {"low", "medium", "high"}
-    assert found[["triage.1", "triage.2", "triage.3"]].sum(axis=1).to_numpy() == pytest.approx(1.0)
-
-
-def test_predictions_are_of_the_chosen_models(north: SiteConfig, made: dict[str, object], tmp_path: Path) -> None:
-    found, truth = _predict(north, north.files[0], tmp_path), pd.read_csv(north.files[0])
-    rows = open_site(north).rows
-    test = truth["patient"].isin(rows.table.patients[rows.table.split == TEST])
-    entry = made["tasks"]["death"]
-    expected = entry["models"][entry["choice"]["model"]]["auroc"]
-    low, high = auroc_between(truth["died"][test], found["death"][test])
-    assert low - 1e-6 <= expected <= high + 1e-6
-    said = (found["death.reason"] == "")[test]
-    assert 1 - said.mean() == pytest.approx(entry["cannot_say"]["share"])
-    wrong = ((found["death"] > 0.5) != truth["died"])[test]
-    assert wrong.mean() == pytest.approx(entry["cannot_say"]["error_of_all"])
-    assert wrong[said].mean() == pytest.approx(entry["cannot_say"]["error_of_the_rest"])
-
-
-def test_a_shifted_table_says_that_it_cannot_say(north: SiteConfig, made: dict[str, object], tmp_path: Path) -> None:
-    usual = pd.read_csv(north.files[0])
-    before = (_predict(north, north.files[0], tmp_path)["death.reason"] == UNLIKE).mean()
-    assert before < 0.05
-    shifted, empty = tmp_path / "shifted.csv", tmp_path / "empty.csv"
-    usual.assign(age=118, sbp=275).to_csv(shifted, index=False)
-    after = _predict(north, shifted, tmp_path)
-    assert (after["death.reason"] == UNLIKE).mean() > 0.9
-    assert set(after.loc[after["death.reason"] == UNLIKE, "death.band"]) == {"cannot say"}
-    usual.assign(age=np.nan, sbp=np.nan, ward="").to_csv(empty, index=False)
-    assert set(_predict(north, empty, tmp_path)["stay.reason"]) <= {GAPS, UNLIKE}
-
-
-def test_a_bare_model_predicts_as_before(north: SiteConfig, made: dict[str, object], tmp_path: Path) -> None:
-    plain = tmp_path / "plain.safetensors"
-    plain.write_bytes(vaulted(north).read(north.folder / MODEL))
-    predict_file(plain, north.files[0], tmp_path / "p.csv", probabilities=False)
-    assert list(pd.read_csv(tmp_path / "p.csv").columns) == ["patient", "death", "stay", "triage", "pressure"]
-
-
-def test_outputs_of_another_model_are_not_used(north: SiteConfig, made: dict[str, object], tmp_path: Path) -> None:
-    model, told = north.folder / MODEL, []
-    before = vaulted(north).read(model)
-    received = open_site(north).received
+@pytest.mark.parametrize("name", [OUTPUTS, PAGE, REPORT])
+def test_what_cannot_be_written_is_told_before_the_work(
+    name: str, north: SiteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assess_module, "assess", lambda *_, **__: pytest.fail("worked before it looked"))
+    (north.folder / name).mkdir()
     try:
-        vaulted(north).write(model, replace(received, parameters=received.parameters * 0.9).to_bytes())
-        predict_file(model, north.files[0], tmp_path / "p.csv", probabilities=False, warn=told.append)
+        with pytest.raises(ConsiliumError, match=rf"{name}: cannot be written: it is not an ordinary file\.$"):
+            make(north)
+        assert [each for each in (OUTPUTS, PAGE, REPORT) if (north.folder / each).exists()] == [name]
     finally:
-        vaulted(north).write(model, before)
-    assert "death.band" not in read_bytes(tmp_path / "p.csv").decode()
-    assert len(told) == 1 and "made for another model and is not used; consilium site benefit" in told[0]
+        (north.folder / name).rmdir()
+
+
+def test_the_page_fits_a_narrow_window(north: SiteConfig, made: dict[str, object]) -> None:
+    """Each table, and the chart, scrolls in a box of its own, so that the page is never wider than the window."""
+    text = (north.folder / PAGE).read_text()
+    assert '<meta name="viewport" content="width=device-width' in text
+    assert ".wide, figure { overflow-x: auto;" in text
+    assert text.count("<table>") == text.count('<div class="wide"><table>') == text.count("</table></div>") >= 3
+    assert text.count("<svg") == text.count("<figure><svg") == 1
 
 
 def test_no_run_yet_and_another_plan_are_one_sentence(tmp_path: Path) -> None:
@@ -211,7 +152,7 @@ def test_without_validation_rows_nothing_is_chosen(tmp_path: Path) -> None:
             UNLIKE,
             GAPS,
         }
-    assert set(_predict(north, north.files[0], tmp_path)["death.band"]) == {"cannot say"}
+    assert set(predictions(north, north.files[0], tmp_path)["death.band"]) == {"cannot say"}
 
 
 def test_a_plan_that_hides_patients_needs_no_noise_here(tmp_path: Path) -> None:
@@ -233,3 +174,14 @@ def test_small_groups_are_hidden(tmp_path: Path) -> None:
     assert groups["sex"]["groups"] == {"female": {"shown": False}, "male": {"shown": False}}
     seen = [group for group in groups["age"]["groups"].values() if group["shown"]]
     assert seen and all(group["patients"] >= 10 and group["patients"] % 5 == 0 for group in seen)
+
+
+def test_what_looks_like_a_slip_in_the_table_is_told_beside_the_report(tmp_path: Path) -> None:
+    tables = {name: small_table(i, rows=ROWS) for i, name in enumerate(SITES)}
+    tables["north"]["sbp"] /= 7.5  # kPa
+    sites = run_small(tmp_path, small_plan(training={"rounds": 1}), **tables)
+    told = CliRunner().invoke(app, ["site", "benefit", str(sites / "north"), "--json"])
+    assert told.exit_code == 0 and json.loads(told.stdout)["site"] == "north"
+    assert told.stderr.startswith("warning: sbp: ") and "look like kPa" in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert CliRunner().invoke(app, ["site", "benefit", str(sites / "south")]).stderr == ""

@@ -46,12 +46,20 @@ def test_words_are_those_that_were_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.041, ".04"), (-0.129, "-.13"), (0.0, ".00"), (-0.004, "-.00"), (1.5, "1.50"), (-123.4, "-123")],
+    [
+        (0.041, ".04"),
+        (-0.129, "-.13"),
+        (0.0, ".00"),
+        (-0.004, ".00"),
+        (-0.006, "-.01"),
+        (1.5, "1.50"),
+        (-123.4, "-123"),
+    ],
 )
 def test_figures_are_short(value: float, text: str) -> None:
     assert figure(value) == text
-    assert figure(value, sign=True) == (text if value < 0 else f"+{text}")
-    assert interval(_gain(value, value, value), sign=True).endswith(f" [{text}, {text}]")
+    assert figure(value, sign=True) == (text if text.startswith("-") else f"+{text}")
+    assert interval(_gain(value, value, value)).endswith(f" [{text}, {text}]")
 
 
 def test_a_page_escapes_what_it_is_given_and_loads_nothing() -> None:
@@ -65,3 +73,12 @@ def test_a_page_escapes_what_it_is_given_and_loads_nothing() -> None:
         assert raw not in page and raw.replace("<", "&lt;").replace(">", "&gt;") in page
     assert "<script" not in page and "src=" not in page and "default-src 'none'" in page
     assert "<circle" in page
+
+
+def test_a_page_of_a_task_without_test_rows_claims_no_share() -> None:
+    entry = _task(None, why="of the test rows, none has a label") | {"measure": "AUROC", "test_rows": 0, "models": {}}
+    entry |= {"choice": {"model": "federated", "why": "few"}, "calibration": {"kind": "none", "why": "few"}}
+    entry |= {"subgroups": {}, "conformal": {}, "cannot_say": {"reasons": {}}}
+    report = {"federation": "x", "site": "north", "words": [], "notes": [], "tasks": {"death": entry}}
+    page = benefit_page(report)
+    assert "<td>-</td>" in page and "0%" not in page.split("How sure")[1]
