@@ -93,7 +93,7 @@ def _plan(width: int, secure: bool, rounds: int, seed: int) -> tuple[Plan, int]:
         "features": [{"name": name, "range": [-10, 10]} for name in ("x1", "x2")],
         "tasks": [{"name": "y", "label": "y"}],
         "model": {"hidden": [width, width]},
-        "training": {"rounds": rounds, "local_epochs": 1, "batch_size": PATIENTS},
+        "training": {"rounds": rounds, "local_epochs": 1, "min_local_steps": 1, "batch_size": PATIENTS},
         "aggregation": {"secure": secure, "min_sites": SITES},
         "seeds": {"training": seed},
     }

@@ -28,7 +28,13 @@ def _plan(batch_size: int) -> Plan:
         "data": {"patient": "p"},
         "features": features,
         "tasks": tasks,
-        "training": {"local_epochs": 1, "batch_size": batch_size, "l2_linear": 1.0, "l2_network": 1.0},
+        "training": {
+            "local_epochs": 1,
+            "min_local_steps": 1,
+            "batch_size": batch_size,
+            "l2_linear": 1.0,
+            "l2_network": 1.0,
+        },
     }
     return plan_from_dict(content, source="bench")
 

@@ -49,7 +49,7 @@ def plan_of(encoder: str, batch: int) -> Plan:
     """encoder: 'table', 'summaries', or one of a sequence."""
     file = _EXAMPLES / ("eicu.toml" if encoder == "table" else "eicu-hourly.toml")
     content: dict[str, Any] = tomllib.loads(file.read_text())
-    content["training"] = {"local_epochs": 1, "batch_size": batch}
+    content["training"] = {"local_epochs": 1, "min_local_steps": 1, "batch_size": batch}
     if encoder == "summaries":
         hourly = content.pop("sequence")["features"]
         content["features"] += [{**one, "name": f"{one['name']}_{kind}"} for one in hourly for kind in _SUMMARIES]

@@ -3,7 +3,6 @@
 On the validation rows of the heart federation, seeds of the choice of defaults; no test row is looked at.
 """
 
-import json
 import logging
 import sys
 import tempfile
@@ -58,7 +57,7 @@ Runs of commit `{commit}`.
 
 def plan_of(variant: str, seed: int) -> Plan:
     """The example with its severity task as `variant` has it."""
-    content = json.loads(read_plan(ROOT / "examples" / "heart.toml").canonical)
+    content = read_plan(ROOT / "examples" / "heart.toml").model_dump(mode="json")
     content["tasks"] = [task | (VARIANTS[variant] if task["name"] == TASK else {}) for task in content["tasks"]]
     content |= {"seeds": {"split": seed, "training": seed}}
     content["aggregation"] |= {"secure": False, "absent_members": None}

@@ -1,6 +1,5 @@
 """The new task and the plans that follow from it: the model's with one task more, and one with this task alone."""
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -57,14 +56,14 @@ def extended(plan: Plan, task: dict[str, Any], *, source: str, left_out: tuple[s
             f"{source}: the model has learnt the label {label!r} already, as its task {learnt[label]!r}; name another "
             "column, or let `consilium site benefit` fit that task to this hospital."
         )
-    content = json.loads(plan.canonical)
+    content = plan.model_dump(mode="json")
     # What is learnt here has no noise: a model with it cannot carry the former plan's promise.
     return plan_from_dict(content | {"tasks": [*content["tasks"], task], "privacy": {}}, source=source)
 
 
 def alone(plan: Plan, **training: Any) -> Plan:
     """A plan with the last task of `plan` only, for one site that sends nothing; `training` changes that section."""
-    content = json.loads(plan.canonical)
+    content = plan.model_dump(mode="json")
     rules = content["training"] | {"proximal_mu": 1e-12, "balancing": "plain"} | training
     content.pop("start", None)
     sections = {"tasks": content["tasks"][-1:], "aggregation": _ALONE, "training": rules, "privacy": {}}

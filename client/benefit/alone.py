@@ -4,7 +4,6 @@ It is what the coordinator would end with in a federation of one (a test says so
 noise: nothing leaves, so nobody has to be hidden.
 """
 
-import json
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ def alone(plan: Plan, *, noise: bool = True) -> Plan:
     changes["training"] = plan.training.model_dump(mode="json") | {"proximal_mu": 0.0, "patience": None}
     if not noise:
         changes["privacy"] = {}
-    content = json.loads(plan.canonical)
+    content = plan.model_dump(mode="json")
     content.pop("start", None)  # an earlier model is of others
     return plan_from_dict(content | changes, source=plan.federation.name)
 

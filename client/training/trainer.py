@@ -7,6 +7,7 @@ values bit for bit: with momentum or decay a zero gradient alone would still mov
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -96,13 +97,12 @@ class Trainer:
         gradient_of = self._gradient(generator)
         step = optimizer_of(rules, rate)
         rows = len(data.inputs)
-        for length in _passes(rules, rows):
-            order = torch.randperm(rows, generator=generator, device=device)[:length]
+        for batches in _passes(rules, rows):
+            order = torch.randperm(rows, generator=generator, device=device)[: batches[-1].stop]
             inputs, labels = data.inputs[order], data.labels[order]
-            movable, every = self._movable(labels[:, :tasks], rules.batch_size)
+            movable, every = self._movable(labels[:, :tasks], batches)
             targets = self.loss.targets(labels, weights)
-            for number, first in enumerate(range(0, length, rules.batch_size)):
-                batch = slice(first, first + rules.batch_size)
+            for number, batch in enumerate(batches):
                 gradient = gradient_of(theta, inputs[batch], targets[batch])
                 with torch.no_grad():
                     if rules.proximal_mu > 0.0:
@@ -138,9 +138,9 @@ class Trainer:
 
         return plain
 
-    def _movable(self, labels: Tensor, batch_size: int) -> tuple[list[Tensor], list[bool]]:
+    def _movable(self, labels: Tensor, batches: list[slice]) -> tuple[list[Tensor], list[bool]]:
         """Per batch: (D,) which parameters it may move, and whether that is all of them (one copy to the host)."""
-        present = torch.stack([(~part.isnan()).any(dim=0) for part in labels.split(batch_size)])
+        present = torch.stack([(~labels[batch].isnan()).any(dim=0) for batch in batches])
         every = present.all(dim=1).tolist()
         if all(every):
             return list(present), every
@@ -148,16 +148,18 @@ class Trainer:
         return [row if full else row[task] | encoder for row, full in zip(present, every, strict=True)], every
 
 
-def _passes(rules: Training, rows: int) -> list[int]:
-    """Rows of each pass over a site's `rows`: the plan's epochs, then more until the fewest steps are taken.
+def _passes(rules: Training, rows: int) -> list[list[slice]]:
+    """The batches of each pass over a site's `rows`: the plan's epochs, then more until the fewest steps are taken.
 
     Without these a site of one batch would take a tenth of the steps of one with ten, and the average would settle
-    where the large sites want it (Wang et al. 2020, "Tackling the objective inconsistency problem").
+    where the large sites want it (Wang et al. 2020, "Tackling the objective inconsistency problem"). The batches of a
+    pass are as equal as can be: a last one of a single row would count as much as one of 32.
     """
     each = -(-rows // rules.batch_size)
+    ends = [rows * number // each for number in range(each + 1)]
+    batches = [slice(first, end) for first, end in pairwise(ends)]
     steps = max(each * rules.local_epochs, rules.min_local_steps)
-    part = min(steps % each * rules.batch_size, rows)
-    return [rows] * (steps // each) + [part] * (part > 0)
+    return [batches[: steps - done] for done in range(0, steps, each)]
 
 
 def decay_of(network: Network, normaliser: Normaliser) -> Tensor:

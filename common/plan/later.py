@@ -1,6 +1,7 @@
 """What came after the first plans: where a plan does not use it, its canonical bytes do not hold it.
 
-A plan that was approved, and a model file that carries one, keep their hash that way.
+A plan that was approved, and a model file that carries one, keep their hash that way, and what they mean: what such
+bytes do not hold is as it was before there was a key for it, whatever the key's default is today.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ _SECTIONS: dict[str, Any] = {"sequence": None, "start": None, "survey": {"unlike
 _KEYS: dict[str, dict[str, Any]] = {
     "model": {"encoder": None, "sequence_width": None, "sequence_layers": None},
     "tasks": {"event": None, "within_h": None},
-    "training": {"patience": None, "balancing": "plain"},
+    "training": {"patience": None, "balancing": "plain", "min_local_steps": 1},
 }
 
 
@@ -20,6 +21,18 @@ def without_unused(content: dict[str, Any]) -> dict[str, Any]:
         section = result[name]
         result[name] = [_without(t, keys) for t in section] if isinstance(section, list) else _without(section, keys)
     return result
+
+
+def with_unused(content: dict[str, Any]) -> dict[str, Any]:
+    """`content`, a plan's canonical JSON, with the later keys that it does not hold, at what their absence means.
+
+    Raises TypeError if it is no table.
+    """
+    if not isinstance(content, dict):
+        raise TypeError("not a table")
+    return content | {
+        name: _KEYS[name] | content[name] for name in ("model", "training") if isinstance(content.get(name), dict)
+    }
 
 
 def _without(table: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:

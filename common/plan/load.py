@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from common.errors import PlanError
+from common.plan.later import with_unused
 from common.plan.plan import Plan
 
 _WORDS = {"tuple_type": "has to be a list in [ ]", "model_type": "has to be a table with keys of its own"}
@@ -41,7 +42,7 @@ def plan_from_canonical(data: bytes, *, source: str) -> Plan:
     A site reads its plan at every message; plans are frozen, so the same bytes are parsed once.
     """
     try:
-        plan = plan_from_dict(json.loads(data), source=source)
+        plan = plan_from_dict(with_unused(json.loads(data)), source=source)
     except (UnicodeError, json.JSONDecodeError, RecursionError):
         raise PlanError(f"{source}: the plan inside is not JSON text.") from None
     except TypeError:

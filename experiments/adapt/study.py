@@ -25,7 +25,7 @@ SIZES, DRAWS = (10, 50, 200), 10
 
 def without(plan: Plan, name: str) -> Plan:
     """`plan` with all tasks but this one, and plain sums: they are the same numbers."""
-    content = json.loads(plan.canonical)
+    content = plan.model_dump(mode="json")
     content["tasks"] = [task for task in content["tasks"] if task["name"] != name]
     content["aggregation"] |= {"secure": False, "colluding_sites": 0, "absent_members": None}
     return plan_from_dict(content, source=plan.federation.name)

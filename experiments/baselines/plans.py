@@ -1,6 +1,5 @@
 """The federation's plan as a baseline needs it: the same features, tasks, network and rounds, other company."""
 
-import json
 from typing import Any
 
 from common.errors import PlanError
@@ -31,6 +30,6 @@ def multi_label(plan: Plan) -> Plan:
 
 
 def _changed(plan: Plan, **sections: Any) -> Plan:
-    content = json.loads(plan.canonical)
+    content = plan.model_dump(mode="json")
     content.pop("start", None)  # baselines begin anew
     return plan_from_dict(content | sections, source=plan.federation.name)

@@ -5,7 +5,6 @@ the mean, least, greatest and last value and the number of hours with one; and t
 row that counts as any other, where our own loss divides a stay's weight by its hours.
 """
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +87,7 @@ class Rows:
 
 def _of_rows(plan: Plan) -> Plan:
     """`plan` without its sequence, with a feature for each summary; hourly tasks are binary ones of a row."""
-    content = json.loads(plan.canonical)
+    content = plan.model_dump(mode="json")
     for section in ("start", "privacy", "sequence"):
         content.pop(section, None)
     content["model"] = {}

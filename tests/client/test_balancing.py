@@ -62,7 +62,8 @@ def test_with_one_task_they_are_plain_training(make_plan: Callable[..., Plan], m
 
 def test_a_step_of_plain_training_is_the_gradient_of_the_summed_losses(make_plan: Callable[..., Plan]) -> None:
     """To the last bit: nothing that balances stands in its way."""
-    plan = make_plan(training={"local_epochs": 1, "momentum": 0.0, "batch_size": 64}, model={"dropout": 0.0})
+    one = {"local_epochs": 1, "min_local_steps": 1, "momentum": 0.0, "batch_size": 64}
+    plan = make_plan(training=one, model={"dropout": 0.0})
     trainer, layout, generator = _trainer(plan), Layout(plan), batch_generator(1, "north", 1, CPU)
     data, theta = _data(layout), torch.from_numpy(initial_parameters(layout, seed=0)).requires_grad_(True)
     order = torch.randperm(64, generator=generator)

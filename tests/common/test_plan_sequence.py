@@ -18,7 +18,11 @@ BEFORE = "c0aef51f415a80e9bd26c0703f603afd205ace2d4a3292e7587ca4a89ae30c55"
 
 
 def test_a_plan_without_a_sequence_has_the_hash_that_it_always_had() -> None:
-    assert small_plan().hash == BEFORE
+    before = small_plan(training={"rounds": 3, "batch_size": 16, "min_local_steps": 1})
+    assert before.hash == BEFORE != small_plan().hash
+    assert b"min_local_steps" not in before.canonical  # what it does not say is as it was: no step beyond the epochs
+    assert plan_from_canonical(before.canonical, source="old").training.min_local_steps == 1
+    assert plan_from_canonical(small_plan().canonical, source="new").training.min_local_steps == 10
     content = json.loads(small_plan().canonical)
     assert "sequence" not in content and "encoder" not in content["model"] and "event" not in content["tasks"][0]
 

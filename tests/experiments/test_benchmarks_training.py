@@ -32,7 +32,7 @@ def test_multiply_adds_of_an_mlp_agree_with_a_count_by_hand(linear_path: bool) -
         "features": [{"name": f"x{i}", "range": [-1, 1]} for i in range(4)],
         "tasks": [{"name": f"t{i}", "label": f"y{i}"} for i in range(tasks)],
         "model": {"hidden": list(hidden), "linear_path": linear_path},
-        "training": {"local_epochs": 1, "batch_size": batch},
+        "training": {"local_epochs": 1, "min_local_steps": 1, "batch_size": batch},
     }
     plan = plan_from_dict(content, source="test")
     inputs = Layout(plan).columns.inputs

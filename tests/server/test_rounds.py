@@ -83,7 +83,7 @@ def test_norms_are_those_of_the_updates(make_plan, write_sites, tmp_path: Path, 
     """One site's update is longer than the clip norm, the others' are not."""
     tables = {"north": small_table(0, rows=300), "south": small_table(1, rows=60), "west": small_table(2, rows=60)}
     clip = 1.5
-    plan = make_plan(training={"rounds": 1}, aggregation={"clip_norm": clip})
+    plan = make_plan(training={"rounds": 1, "min_local_steps": 1}, aggregation={"clip_norm": clip})
     out = tmp_path / "out"
     entry = simulate(plan, find_sites(write_sites(**tables)), out)["history"][0]
     updates = _first_updates(plan, out, states[0])

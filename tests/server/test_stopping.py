@@ -2,9 +2,12 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -12,10 +15,12 @@ from client.config import find_sites
 from common.errors import PlanError
 from common.files import read_bytes
 from common.model_file import ModelFile
+from common.plan import Plan
 from experiments.simulate import simulate
 from server import coordinator
 from server.dashboard.rounds import stopped_line
-from server.journal import EVENTS
+from server.journal import EVENTS, RunState
+from server.phases.stopping import remember_best, stops, take_best
 from server.result import MODEL, rounds_to_99_percent
 from server.terminal import result_table
 from tests.conftest import small_table
@@ -40,8 +45,8 @@ def test_the_best_model_is_kept(secure: bool, make_plan, write_sites, tmp_path: 
     result = _run(make_plan, sites, tmp_path / "early", secure=secure, patience=3)
     best = result["best_round"]
     assert best > 0 and result["rounds"] == best + 4 < 40
-    losses = [sum(task["loss"] for task in entry["tasks"].values()) for entry in result["history"]]
-    assert min(losses[:-1]) == losses[best] == pytest.approx(losses[-1], rel=1e-6)  # the last one is of what is kept
+    losses = [geometric_mean(task["loss"] for task in entry["tasks"].values()) for entry in result["history"]]
+    assert min(losses[:-1]) == losses[best] == pytest.approx(losses[-1], rel=1e-5)  # the last one is of what is kept
     assert result["rounds_to_99_percent"] <= best  # later rounds are of models that were not kept
     assert result["rounds_to_99_percent"] == rounds_to_99_percent(result["history"][: best + 1])
     told = f"Stopped after round {best + 4}: the validation loss was no better for three rounds; the model is of round"
@@ -76,6 +81,40 @@ def test_the_best_model_is_kept(secure: bool, make_plan, write_sites, tmp_path: 
 )
 def test_why_a_run_ended_early_in_words(rounds: int, best: int, words: str) -> None:
     assert stopped_line({"rounds": rounds, "best_round": best}).endswith(words)
+
+
+def _told(plan: Plan, rounds: list[tuple[int, dict[str, float]]]) -> RunState:
+    """The state after rounds with these sites and losses; the model after round r is [r]."""
+    state = RunState(0, {"parameters": np.array([0.0])}, {"history": []})
+    for number, (sites, losses) in enumerate(rounds, start=1):
+        entry = {"round": number, "sites": sites, "tasks": {name: {"loss": loss} for name, loss in losses.items()}}
+        after = RunState(number, {"parameters": np.array([float(number)])}, {"history": [entry]})
+        facts = {key: state.facts[key] for key in ("best",) if key in state.facts}
+        state = remember_best(plan, state, replace(after, facts=after.facts | facts))
+        if stops(plan, state):
+            break
+    return state
+
+
+@pytest.mark.parametrize(
+    ("rounds", "best", "ended"),
+    [
+        ([(3, {"a": 0.5}), (3, {}), (3, {"a": 0.6}), (3, {"a": 0.6})], 0, 4),  # a round without a judge
+        ([(3, {}), (3, {"a": 0.6}), (3, {"a": 0.5}), (3, {"a": 0.5})], 2, 4),
+        ([(3, {"a": 0.3, "b": 0.7}), (3, {"a": 0.31}), (3, {"a": 0.25, "b": 0.6})], 2, 3),  # a task is missing
+        ([(3, {"a": 0.5}), (2, {"a": 0.1}), (3, {"a": 0.4})], 2, 3),  # a hospital is missing
+        ([(2, {"a": 0.1}), (3, {"a": 0.5}), (3, {"a": 0.4})], 2, 3),  # one more than before
+        ([(3, {"a": 0.5, "b": 0.010}), (3, {"a": 0.501, "b": 0.009})], 1, 2),  # in other units
+        ([(3, {"a": 0.5}), (3, {"a": 0.6}), (3, {"a": 0.6}), (3, {"a": 0.1})], 0, 3),
+    ],
+)
+def test_models_are_compared_by_the_same_sites_and_tasks(
+    make_plan, rounds: list[tuple[int, dict[str, float]]], best: int, ended: int
+) -> None:
+    plan = make_plan(training={"patience": 2})
+    state = _told(plan, rounds)
+    assert state.round == ended and state.facts["best"]["round"] == best
+    assert take_best(state).arrays["parameters"].tolist() == [float(best)]
 
 
 def test_under_noise_there_is_nothing_to_stop_by(make_plan) -> None:
