@@ -97,7 +97,9 @@ class Supervisor:
         deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
         while not self._stopping and (left_s := deadline - time.monotonic()) > 0:
             heard = signal.sigtimedwait(HEARD, min(left_s, LOOK_S))
-            self.signalled = heard is not None and heard.si_signo != signal.SIGCHLD
+            # Where this process was itself stopped for longer (SIGSTOP, a machine that slept), CPython 3.11 gives what
+            # happened to lie in memory: only what is asked for by name is a request to stop.
+            self.signalled = heard is not None and heard.si_signo in (signal.SIGTERM, signal.SIGINT)
             self._stopping = self.signalled or (self._state / STOP).exists()
             if heard is not None and timeout_s is None:
                 return

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from client.network.supervisor import LOCK, NOT_READY, STATUS
+from client.network.supervisor import LOCK, LOOK_S, NOT_READY, STATUS
 from client.network.worker import Backoff
 
 ROOT = Path(__file__).parents[3]
@@ -106,6 +106,16 @@ def test_a_process_that_ignores_sigterm_is_killed(start: Start, tmp_path: Path) 
     supervisor.terminate()
     assert supervisor.wait(DEADLINE_S) == 0
     assert not runs(pid(tmp_path, "worker")) and not runs(pid(tmp_path, "inner"))
+
+
+def test_a_machine_that_slept_goes_on(start: Start, tmp_path: Path) -> None:
+    supervisor = start()
+    for _ in range(2):
+        supervisor.send_signal(signal.SIGSTOP)
+        time.sleep(2 * LOOK_S)  # what is tested: longer than one look
+        supervisor.send_signal(signal.SIGCONT)
+        started_again(tmp_path, "worker")
+    assert supervisor.poll() is None and said(tmp_path)["restarts"] == 2
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(start: Start, tmp_path: Path) -> None:
