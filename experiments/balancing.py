@@ -18,10 +18,10 @@ from unittest.mock import patch
 from client.training.trainer import Float32, Trainer
 from common.balancing import combination
 from common.files import write_atomic
-from common.intervals import summarise
+from common.intervals import over_splits, summarise
 from common.plan.rules import Balancing
-from experiments.commit import ROOT
-from experiments.defaults import Federation, Measured, difference, runs, study
+from experiments.commit import ROOT, claim
+from experiments.defaults import JUDGED_PER_TRAINED, Federation, Measured, difference, runs, study
 
 PLAIN, *OTHERS = get_args(Balancing)
 
@@ -36,11 +36,13 @@ Written by `make balancing DATA=FOLDER`; do not edit by hand. `training.balancin
 
 Quality: the mean AUROC over tasks on the **validation rows** (pooled, the last point of the learning curve; no test row
 is looked at), mean over seeds {seeds}, as in [defaults.md](defaults.md); of the others the paired difference to plain
-with its 95 % bootstrap interval over seeds. Cost: processor seconds that the sites of a run together spend on local
+with its 95 % interval over splits. Cost: processor seconds that the sites of a run together spend on local
 training, one thread; of the others the ratio to plain on the same seed, with its interval. The runs of a seed come one
 after the other, with plain sums (`secure = false`): what is summed is the same.
 
 The default is another one than plain only if it is better on every federation here, with an interval above 0.
+
+Runs of commit `{commit}`.
 """
 
 
@@ -54,7 +56,7 @@ def verdict(quality: list[Measured]) -> str:
 
 
 def _lowest(values: Measured, name: str) -> float:
-    found = summarise([a - b for a, b in zip(values[name], values[PLAIN], strict=True)])
+    found = over_splits([a - b for a, b in zip(values[name], values[PLAIN], strict=True)], JUDGED_PER_TRAINED)
     return float(found.get("low", 0.0))  # one seed shows nothing
 
 
@@ -116,6 +118,7 @@ def measured(federation: Federation, data: Path, seeds: list[int], kept: Path) -
 def main(data: Path, names: list[str]) -> None:
     logging.getLogger("flwr").setLevel(logging.WARNING)
     combination("upgrad", 0)  # says at once what is not installed, and what is loaded costs no run
+    began = claim(Path("runs/balancing"))
     federations, content = study()
     quality, seconds = {}, {}
     for federation in federations:
@@ -126,7 +129,7 @@ def main(data: Path, names: list[str]) -> None:
     if names:
         print(table(quality, seconds))
         return
-    text = _HEAD.format(seeds=", ".join(map(str, content["seeds"])))
+    text = _HEAD.format(seeds=", ".join(map(str, content["seeds"])), commit=began)
     document = f"{text}\n{table(quality, seconds)}\n{verdict(list(quality.values()))}\n"
     write_atomic(ROOT / "docs" / "balancing.md", document.encode())
 

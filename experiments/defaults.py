@@ -19,8 +19,9 @@ from typing import Any
 from client.config import SiteConfig, find_sites
 from client.data.synthetic import hospitals, write_hospitals
 from common.files import read_plan, write_atomic
-from common.intervals import summarise
-from experiments.results.study import ROOT
+from common.intervals import over_splits
+from common.plan.data import SplitRules
+from experiments.commit import ROOT, claim
 from experiments.simulate import simulate
 
 _HEAD = """# How the defaults were chosen
@@ -28,13 +29,15 @@ _HEAD = """# How the defaults were chosen
 Written by `make defaults DATA=FOLDER` from runs of `examples/defaults.toml`; do not edit by hand. The first row is
 the mean AUROC over tasks on the **validation rows** (pooled, the last point of the learning curve; no test row is
 looked at) with the defaults, mean over seeds {seeds} (the largest federation: the first two). Every other row changes
-one setting: the paired difference to them, with its 95 % bootstrap interval over seeds. The seeds, and so the splits,
+one setting: the paired difference to them, with its 95 % interval over splits (Nadeau and Bengio 2003, with Student's
+t: wide with so few seeds, for they share patients). The seeds, and so the splits,
 are those of no table in [results.md](results.md).
 
 The starting point was a prototype tuned on other splits of the same data. A default changes only where another setting
 is better on all of these federations; a difference under .01 on one of them says nothing.
 """
 
+JUDGED_PER_TRAINED = SplitRules().validation / SplitRules().train  # for common/intervals.py, on validation rows
 Measured = dict[str, list[float]]  # setting -> one value per seed
 
 
@@ -110,13 +113,14 @@ def difference(values: Measured, name: str, first: str) -> str:
     """How much better `name` is than `first` on the same seeds, with its interval; empty where it was not measured."""
     if name not in values:
         return ""
-    found = summarise([a - b for a, b in zip(values[name], values[first], strict=True)])
+    found = over_splits([a - b for a, b in zip(values[name], values[first], strict=True)], JUDGED_PER_TRAINED)
     interval = f" [{found['low']:+.3f}, {found['high']:+.3f}]" if "low" in found else ""  # one seed has none
     return f"{found['mean']:+.3f}{interval}"
 
 
 def main(data: Path, names: list[str]) -> None:
     logging.getLogger("flwr").setLevel(logging.WARNING)
+    began = claim(Path("runs/defaults"))
     federations, content = study()
     columns: dict[str, Measured] = {}
     for number, federation in enumerate(federations):
@@ -127,7 +131,7 @@ def main(data: Path, names: list[str]) -> None:
                 write_atomic(kept, json.dumps({"federation": federation.name, "values": found}, indent=1).encode())
             columns[federation.name] = json.loads(kept.read_text())["values"]
     if not names:
-        text = _HEAD.format(seeds=", ".join(map(str, content["seeds"])))
+        text = _HEAD.format(seeds=", ".join(map(str, content["seeds"])), commit=began)
         document = f"{text}\n{table(columns, list(content['settings']))}"
         write_atomic(ROOT / "docs" / "defaults.md", document.encode())
 

@@ -19,15 +19,15 @@ from client.data.table import load_table
 from client.predict import predict_scores
 from client.site_rows import VALIDATION
 from common.files import read_bytes, read_plan, write_atomic
-from common.intervals import summarise
+from common.intervals import over_splits
 from common.metrics import auroc
 from common.model_file import ModelFile
 from common.ordinal import level, level_metrics, level_sums
 from common.plan import Plan, plan_from_dict
 from common.scores import exact_metrics, task_columns
 from common.tally import sigmoid
-from experiments.commit import commit
-from experiments.results.study import ROOT
+from experiments.commit import ROOT, commit
+from experiments.defaults import JUDGED_PER_TRAINED
 from experiments.simulate import simulate
 from server.result import MODEL
 
@@ -49,7 +49,7 @@ _HEAD = """# Ordered classes
 Written by `python -m experiments.ordinal DATA`; do not edit by hand. The severity of coronary disease, 0 to 4, learnt
 by the heart federation (`examples/heart.toml`, plain sums) in three ways: as yes or no (grade 2 and more, as the
 example has it), as several classes without an order, and as ordered ones. **Validation rows** of all sites together,
-mean over seeds {seeds}, with the 95 % bootstrap interval over seeds; the last column is paired.
+mean over seeds {seeds}, with the 95 % interval over splits; the last column is paired.
 
 Runs of commit `{commit}`.
 """
@@ -110,7 +110,7 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
 
 
 def _interval(values: list[float], sign: str) -> str:
-    found = summarise(values)
+    found = over_splits(values, JUDGED_PER_TRAINED)
     low, high = found.get("low", found["mean"]), found.get("high", found["mean"])
     return f"{found['mean']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 

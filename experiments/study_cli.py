@@ -56,7 +56,7 @@ def compare(
         Path | None, typer.Option("--figure", metavar="FILE.html", help="Also write one self-contained page here.")
     ] = None,
 ) -> None:
-    """Paired differences against the first run, over seeds, with bootstrap intervals (docs/baselines.md)."""
+    """Paired differences against the first run, over seeds, with intervals (docs/baselines.md)."""
     import json
 
     from common.files import write_atomic

@@ -23,7 +23,7 @@ class Federation(Section):
 
 SequenceEncoder = Literal["tcn", "lstm", "gru", "attention", "mlp"]
 # About 15,000 parameters each: larger ones learn the same at a fraction of the speed.
-_WIDTHS: dict[SequenceEncoder, int] = {"tcn": 32, "lstm": 40, "gru": 44, "attention": 28, "mlp": 80}
+_WIDTHS: dict[SequenceEncoder, int] = {"tcn": 32, "lstm": 40, "gru": 44, "attention": 28, "mlp": 72}
 _LAYERS: dict[SequenceEncoder, int] = {"tcn": 4, "lstm": 1, "gru": 1, "attention": 2, "mlp": 1}
 ATTENTION_HEADS = 4
 
@@ -45,12 +45,12 @@ class ModelRules(Section):
     encoder: SequenceEncoder | None = Field(
         default=None,
         description="With `[sequence]`: 'tcn' (causal convolutions, the default), 'lstm', 'gru', 'attention', or 'mlp' "
-        "(plain layers on the mean, least, greatest and last value so far and how often there was one).",
+        "(plain layers on the mean, least, greatest and last value so far, how often there was one, and when).",
     )
     sequence_width: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         default=None,
         description="With `[sequence]`: width of its encoder. Without it about 15,000 parameters: 32 for 'tcn', 40 for "
-        "'lstm', 44 for 'gru', 28 for 'attention', 80 for 'mlp'.",
+        "'lstm', 44 for 'gru', 28 for 'attention', 72 for 'mlp'.",
     )
     sequence_layers: Annotated[int, Field(ge=1, le=16)] | None = Field(
         default=None,

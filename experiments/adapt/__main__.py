@@ -10,7 +10,7 @@ from client.config import find_sites
 from common.files import read_plan, write_atomic
 from experiments.adapt.document import document
 from experiments.adapt.study import held_out
-from experiments.commit import commit
+from experiments.commit import claim
 from experiments.results.study import ROOT
 
 _PLAN, _SITES, _SEED = "eicu.toml", "eicu_demo/by_site_group", 300
@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/adapt"))
     parser.add_argument("--only")
     arguments = parser.parse_args()
+    began = claim(arguments.work)
     seeds = (f"seeds.split={_SEED}", f"seeds.training={_SEED}")
     plan = read_plan(ROOT / "examples" / _PLAN, overrides=seeds)
     sites = find_sites(arguments.data / _SITES)
@@ -38,7 +39,7 @@ def main() -> None:
         plan=_PLAN,
         tasks=len(plan.tasks),
         seed=_SEED,
-        commit=commit(),
+        commit=began,
     )
     write_atomic(ROOT / "docs" / "adapt.md", text.encode())
 

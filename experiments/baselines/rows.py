@@ -1,8 +1,8 @@
 """What models that are not ours get of a site: one row of numbers per stay, and per stay and hour for an hourly task.
 
 Of the hours they get summaries up to the one that is asked about, the last one for a label of the stay: of each feature
-the mean, least, greatest and last value and the number of hours with one; and the hour itself. Each hour of a stay is a
-row that counts as any other, where our own loss divides a stay's weight by its hours.
+the mean, least, greatest and last value, the number of hours with one and of hours since; and the hour itself. Each
+hour of a stay is a row that counts as any other, where our own loss divides a stay's weight by its hours.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from common.plan import Plan, plan_from_dict
 from experiments.baselines.tables import judged_features, training_rows
 
 Float32 = NDArray[np.float32]
-_KINDS = ("mean", "least", "greatest", "last", "count")
+_KINDS = ("mean", "least", "greatest", "last", "count", "since")
 _HOUR = "summary_hour"
 
 
 def summaries(hours: Float32) -> Float32:
-    """(n, H, 5 S) as `_KINDS` names them, each of all features; NaN where none was observed yet, the count then is 0.
+    """(n, H, 6 S) as `_KINDS` names them, each of all features; NaN where none was observed yet, the count then is 0.
 
     hours: (n, H, S) in plan units, NaN where not observed.
     """
@@ -33,8 +33,10 @@ def summaries(hours: Float32) -> Float32:
         np.minimum.accumulate(np.where(known, hours, np.inf), axis=1),
         np.maximum.accumulate(np.where(known, hours, -np.inf), axis=1),
         np.take_along_axis(hours, last, axis=1),
+        count,
+        np.arange(hours.shape[1])[:, None] - last,
     )
-    values = np.concatenate([np.where(count == 0, np.nan, part) for part in found] + [count], axis=2)
+    values = np.concatenate([part if part is count else np.where(count == 0, np.nan, part) for part in found], axis=2)
     return np.asarray(values, dtype=np.float32)
 
 
@@ -94,7 +96,7 @@ def _of_rows(plan: Plan) -> Plan:
     names = {feature.name: number for number, feature in enumerate(plan.hour_features)}
     for kind in _KINDS:
         for number, feature in enumerate(plan.hour_features):
-            limits = (0, plan.hours) if kind == "count" else feature.range
+            limits = (0, plan.hours) if kind in ("count", "since") else feature.range
             content["features"].append({"name": f"summary_{kind}_{number}", "range": limits})
     content["features"].append({"name": _HOUR, "range": (0, plan.hours)})
     for number, task in enumerate(content["tasks"]):

@@ -10,7 +10,7 @@ from pathlib import Path
 from common.files import write_atomic
 from experiments.benefit_study.document import section
 from experiments.benefit_study.study import demo, heart
-from experiments.commit import ROOT, commit
+from experiments.commit import ROOT, claim
 
 _HEAD = """# What the hospitals' own reports say
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("heart", "demo"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benefit-results.md")
     arguments = parser.parse_args()
-    seeds, parts = tuple(int(seed) for seed in arguments.seeds.split(",")), [_HEAD.format(commit=commit())]
+    seeds, parts = tuple(int(seed) for seed in arguments.seeds.split(",")), [_HEAD.format(commit=claim(arguments.work))]
     if arguments.only != "demo":
         parts.append(section("Heart disease, four hospitals", heart(arguments.data, seeds, arguments.work)))
     if arguments.only != "heart":

@@ -3,20 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from common.intervals import LEVEL, RESAMPLES, summarise
+from common.intervals import LEVEL, over_splits
+from common.plan.data import SplitRules
 from experiments.compare.gather import Result, Runs
 
 Series = dict[int, float]  # split seed -> value
 
 
-def comparison(runs: Runs) -> dict[str, Any]:
-    """Differences "label minus first label" with bootstrap intervals over seeds, as what --json writes.
+def comparison(runs: Runs, *, overlap: float | None = None) -> dict[str, Any]:
+    """Differences "label minus first label" with intervals over splits, as what --json writes.
 
     A task is judged by the per-site mean of its AUROC, a regression by that of its mean absolute error; the mean over
     tasks, and over a site's tasks, takes in the AUROC only: errors have units. Differences are signed as they are, so
-    that for an error less than 0 is better.
+    that for an error less than 0 is better. overlap: `judged_per_trained` of common/intervals.py; by default counted in
+    the first run.
     """
     reference = next(iter(runs))
+    overlap = _judged_per_trained(runs) if overlap is None else overlap
     judged = {name: kind for name, kind in _kinds(runs).items() if _everywhere(runs, name, _measure(kind))}
     ranked = [name for name, kind in judged.items() if _measure(kind) == "auroc"]
     result: dict[str, Any] = {
@@ -25,28 +28,32 @@ def comparison(runs: Runs) -> dict[str, Any]:
         "labels": list(runs),
         "seeds": list(runs[reference]),
         "level": LEVEL,
-        "resamples": RESAMPLES,
+        "judged_per_trained": overlap,
         "left_out": sorted(_kinds(runs).keys() - judged.keys()),
-        "tasks": {name: _task(runs, name, _measure(kind)) for name, kind in judged.items()},
-        "sites": _sites(runs, ranked),
+        "tasks": {name: _task(runs, name, _measure(kind), overlap) for name, kind in judged.items()},
+        "sites": _sites(runs, ranked, overlap),
     }
     if ranked:
-        result["mean_over_tasks"] = {"tasks": ranked, **_compared(_by_label(runs, lambda run: _mean_of(run, ranked)))}
+        result["mean_over_tasks"] = {
+            "tasks": ranked,
+            **_compared(_by_label(runs, lambda run: _mean_of(run, ranked)), overlap),
+        }
     return result
 
 
-def _task(runs: Runs, name: str, measure: str) -> dict[str, Any]:
+def _task(runs: Runs, name: str, measure: str, overlap: float) -> dict[str, Any]:
     first = next(iter(runs[next(iter(runs))].values()))["tasks"][name]
     per_site: dict[str, Any] = {}
     for site in _site_names(runs):
-        found = _compared(_by_label(runs, lambda run: _at_site(run, name, site, measure)))  # noqa: B023  called at once
+        values = _by_label(runs, lambda run: _at_site(run, name, site, measure))  # noqa: B023  called at once
+        found = _compared(values, overlap)
         if found["differences"]:
             per_site[site] = found["differences"]
-    means = _compared(_by_label(runs, lambda run: run["tasks"][name]["per_site_mean"][measure]))
+    means = _compared(_by_label(runs, lambda run: run["tasks"][name]["per_site_mean"][measure]), overlap)
     return {"measure": measure, "unit": first.get("unit", "1"), **means, "sites": per_site}
 
 
-def _sites(runs: Runs, ranked: list[str]) -> dict[str, Any]:
+def _sites(runs: Runs, ranked: list[str], overlap: float) -> dict[str, Any]:
     """Each site's differences of the mean over the tasks that count there."""
     result = {}
     for site in _site_names(runs):
@@ -56,20 +63,20 @@ def _sites(runs: Runs, ranked: list[str]) -> dict[str, Any]:
             known = [value for value in values if value is not None]
             return sum(known) / len(known) if known else None
 
-        found = _compared(_by_label(runs, mean))
+        found = _compared(_by_label(runs, mean), overlap)
         if found["differences"]:
             result[site] = found["differences"]
     return result
 
 
-def _compared(series: Mapping[str, Series]) -> dict[str, Any]:
+def _compared(series: Mapping[str, Series], overlap: float) -> dict[str, Any]:
     """values: label -> mean over seeds; differences: label -> summary over the seeds that both have."""
     (_, base), *others = series.items()
     differences = {}
     for label, values in others:
         paired = [values[seed] - base[seed] for seed in sorted(base.keys() & values.keys())]
         if paired:
-            differences[label] = summarise(paired)
+            differences[label] = over_splits(paired, overlap)
     means = {label: sum(values.values()) / len(values) for label, values in series.items() if values}
     return {"values": means, "differences": differences}
 
@@ -90,6 +97,16 @@ def _at_site(run: Result, task: str, site: str, measure: str) -> float | None:
 
 def _mean_of(run: Result, ranked: list[str]) -> float:
     return sum(run["tasks"][name]["per_site_mean"]["auroc"] for name in ranked) / len(ranked)
+
+
+def _judged_per_trained(runs: Runs) -> float:
+    """Labelled test rows for each labelled training row, over tasks and sites of a run that counted both."""
+    for run in (run for seeds in runs.values() for run in seeds.values()):
+        entries = [site for task in run["tasks"].values() for site in task.get("per_site", {}).values()]
+        judged, trained = (sum(entry.get(key, 0) for entry in entries) for key in ("n", "train_n"))
+        if judged and trained:
+            return float(judged / trained)
+    return SplitRules().test / SplitRules().train
 
 
 def _kinds(runs: Runs) -> dict[str, str]:

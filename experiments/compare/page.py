@@ -35,7 +35,8 @@ def _lede(comparison: Mapping[str, Any]) -> Markup:
     )
     if seeds > 1:
         words += (
-            f" Bars hold {comparison['level']:.0%} of bootstrap resamples over seeds; one across the line says nothing."
+            f" Bars are {comparison['level']:.0%} intervals, wider for the patients that splits share; one across the "
+            "line says nothing."
         )
     return el("p", words, class_="lede")
 

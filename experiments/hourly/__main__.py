@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.files import write_atomic
 from experiments.baselines.learners import MOST_SVM_ROWS
-from experiments.commit import ROOT, commit
+from experiments.commit import ROOT, claim
 from experiments.hourly.document import document
 from experiments.hourly.study import PLAN, article, encoders, fresh_seeds, on_public_data
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "hourly.md")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
-    seeds, began = fresh_seeds()[: arguments.seeds], commit()
+    seeds, began = fresh_seeds()[: arguments.seeds], claim(arguments.work)
     study = on_public_data(arguments.data, arguments.work, arguments.changes)
 
     def tell(what: str) -> None:

@@ -7,6 +7,7 @@ from common.plan import Plan
 from experiments.compare.gather import Runs
 from experiments.hourly.study import ENCODERS, FEDERATED, LEARNERS, NETWORKS, POOLED
 from experiments.results.cells import paired, spread, table
+from experiments.results.study import overlap as overlap_of
 
 Measures = Mapping[str, Sequence[str]]
 
@@ -18,13 +19,13 @@ Written by `make hourly DATA=FOLDER` (see [data.md](data.md) for the folder); do
 same model as with secure sums to within their resolution, in less time), no noise.
 
 All cells are **per-site means of the AUROC** on test patients, mean ± standard deviation over seeds; differences are
-paired by seed, with a 95 % bootstrap interval in brackets. Seeds {first} to {end} are splits on which no default was
-chosen; their test patients overlap, so an interval speaks of these patients only. **Stays**: the mean over the {stays}
-tasks of the whole stay. {hourly} are asked at each hour, from what was known by then
+paired by seed, with a 95 % interval over splits in brackets, wider for the patients that these share
+([baselines.md](baselines.md)). Seeds {first} to {end} are splits on which no default was chosen. **Stays**: the mean
+over the {stays} tasks of the whole stay. {hourly} are asked at each hour, from what was known by then
 ([federation.md](federation.md#hours)); the hours of a stay count as one stay together.
 
 **Pooled** is the same network on the rows of all sites as those of one. **mlp** has no memory: at each hour it gets of
-each feature the mean, the least, the greatest and the last value so far and how often there was one.
+each feature the mean, the least, the greatest and the last value so far, how often there was one, and when.
 
 Runs of commit `{commit}`.
 """
@@ -33,9 +34,9 @@ _ARTICLE = """## The article's comparison
 
 Seeds {first} to {end}, everything on the rows of all sites together. **single_task**: one network per task.
 **multi_label**: one plain multi-label network. The others are fitted task by task on the row of a stay and the same
-five summaries of its hours: for a task of the stay those of the last hour; for an hourly task each labelled hour is a
-row with the summaries up to it, and counts as any other. The folds in which logistic_regression_tuned chooses its
-penalty can part the hours of one stay. The support vectors learn from {svm:,} rows drawn at random where there are
+summaries of its hours, with the hour: for a task of the stay those of the last hour; for an hourly task each labelled
+hour is a row with the summaries up to it, and counts as any other. The folds in which logistic_regression_tuned chooses
+its penalty can part the hours of one stay. The support vectors learn from {svm:,} rows drawn at random where there are
 more. See [baselines.md](baselines.md).
 """
 
@@ -65,7 +66,7 @@ def document(
 
     changes: of the plan's defaults. svm: most rows from which support vectors learn.
     """
-    columns = measures(plan)
+    columns, wide = measures(plan), overlap_of(plan)
     first = next(iter(main.values()))
     facts = {"first": min(first), "end": max(first)}
     hourly = " and ".join(plan.tasks[index].name for index in plan.hourly)
@@ -86,12 +87,13 @@ def document(
         "## Every encoder",
         _models(main, columns),
         "Federated minus pooled:",
-        _against(main, columns, [(f"{encoder} {FEDERATED}", f"{encoder} {POOLED}") for encoder in ENCODERS]),
+        _against(main, columns, [(f"{encoder} {FEDERATED}", f"{encoder} {POOLED}") for encoder in ENCODERS], wide),
         "Against the MLP on summaries:",
         _against(
             main,
             columns,
             [(f"{e} {how}", f"mlp {how}") for how in (FEDERATED, POOLED) for e in ENCODERS if e != "mlp"],
+            wide,
         ),
         "## By task, federated",
         _tasks(main, columns),
@@ -104,7 +106,7 @@ def document(
             _ARTICLE.format(first=min(seeds), end=max(seeds), svm=svm),
             _models(article, columns),
             "Our network, pooled, minus each:",
-            _against(article, columns, [*own, *((best, learner) for learner in LEARNERS)]),
+            _against(article, columns, [*own, *((best, learner) for learner in LEARNERS)], wide),
         ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -118,9 +120,12 @@ def _models(runs: Runs, columns: Measures) -> str:
     return table(["model", *columns, "parameters", "s"], rows)
 
 
-def _against(runs: Runs, columns: Measures, pairs: Sequence[tuple[str, str]]) -> str:
+def _against(runs: Runs, columns: Measures, pairs: Sequence[tuple[str, str]], overlap: float) -> str:
     rows = [
-        [f"{a} minus {b}", *(paired(values(runs, a, tasks), values(runs, b, tasks)) for tasks in columns.values())]
+        [
+            f"{a} minus {b}",
+            *(paired(values(runs, a, tasks), values(runs, b, tasks), overlap) for tasks in columns.values()),
+        ]
         for a, b in pairs
     ]
     return table(["difference", *columns], rows)

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 from common.files import write_atomic
-from experiments.commit import ROOT, commit
+from experiments.commit import ROOT, claim
 from experiments.privacy_cost.chosen import Choice, read, write
 from experiments.privacy_cost.document import head, section
 from experiments.privacy_cost.work import choose, measured
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--only")
     parser.add_argument("--choose", action="store_true")
     arguments = parser.parse_args()
-    content, began = tomllib.loads((ROOT / "examples" / "privacy.toml").read_text()), commit()
+    content, began = tomllib.loads((ROOT / "examples" / "privacy.toml").read_text()), claim(arguments.work)
     federations = [each for each in content["federations"] if arguments.only in (None, each["name"])]
     if arguments.choose:
         settings = {each["name"]: choose(content, each, arguments.data, arguments.work)[0] for each in federations}

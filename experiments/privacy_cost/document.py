@@ -3,7 +3,8 @@
 from statistics import mean, stdev
 from typing import Any
 
-from common.intervals import summarise
+from common.intervals import over_splits
+from common.plan.data import SplitRules
 from experiments.privacy_cost.study import NONE
 from experiments.privacy_cost.work import Chosen, Values, grid
 
@@ -21,7 +22,7 @@ in most of the literature. Splits of different seeds share patients, so a choice
 Ten eICU patients lie in the files of two hospitals: pooled DP-SGD takes them once, the other arms up to twice.
 The runs without noise have the examples' own settings and their larger model: what a hospital gets that gives up noise.
 
-Intervals are 95 % bootstrap intervals over {n} seeds, and with so few they are somewhat too narrow.
+Intervals are 95 % intervals over {n} splits, wider for the patients that these share ([baselines.md](baselines.md)).
 
 Runs of commit `{commit}`; the settings were chosen by runs of `{chosen}` (`make privacy-choice`).
 """
@@ -74,5 +75,6 @@ def _spread(values: list[float]) -> str:
 
 
 def _paired(one: list[float], other: list[float]) -> str:
-    found = summarise([a - b for a, b in zip(one, other, strict=True)])
+    overlap = SplitRules().test / SplitRules().train
+    found = over_splits([a - b for a, b in zip(one, other, strict=True)], overlap)
     return f"{found['mean']:+.3f}" + (f" [{found['low']:+.3f}, {found['high']:+.3f}]" if "low" in found else "")

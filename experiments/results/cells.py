@@ -2,7 +2,7 @@
 
 from statistics import mean, stdev
 
-from common.intervals import summarise
+from common.intervals import over_splits
 from experiments.compare.gather import Result, Runs
 from experiments.results.study import FEDERATION
 
@@ -38,15 +38,15 @@ def spread(values: list[float]) -> str:
     return f"{mean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
 
 
-def interval(differences: list[float]) -> str:
-    """Mean with its bootstrap interval."""
-    found = summarise(differences)
+def interval(differences: list[float], overlap: float) -> str:
+    """Mean with its interval. overlap: `judged_per_trained` of the splits."""
+    found = over_splits(differences, overlap)
     return f"{found['mean']:+.3f} [{found.get('low', found['mean']):+.3f}, {found.get('high', found['mean']):+.3f}]"
 
 
-def paired(first: list[float], second: list[float]) -> str:
+def paired(first: list[float], second: list[float], overlap: float) -> str:
     """First minus second, seed by seed."""
-    return interval([a - b for a, b in zip(first, second, strict=True)])
+    return interval([a - b for a, b in zip(first, second, strict=True)], overlap)
 
 
 def listed(runs: Runs) -> str:

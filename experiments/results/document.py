@@ -28,8 +28,8 @@ def section(example: Example, main: Runs, fresh: Runs | None, held_out: HeldOut)
         f"{first['parameters']:,} parameters, {seconds:.1f} s a run in one process. Per-site mean of the "
         f"{example.measure}, seeds {listed(main)}, mean ± standard deviation over seeds.",
         _tasks_table(example, main),
-        "Every baseline, mean over tasks; the difference is baseline minus federation, paired over seeds, with its 95 "
-        "percent bootstrap interval (too narrow at five seeds). Parameters and seconds of training are of one run.",
+        "Every baseline, mean over tasks; the difference is federation minus baseline, paired over seeds, with its 95 "
+        "percent interval. Parameters and seconds of training are of one run.",
         _baselines_table(example, main),
     ]
     if fresh is not None:
@@ -55,7 +55,7 @@ def _baselines_table(example: Example, runs: Runs) -> str:
     rows = []
     for label, seeds in runs.items():
         values = means(runs, label, example.measure)
-        difference = "" if label == FEDERATION else paired(values, own)
+        difference = "" if label == FEDERATION else paired(own, values, example.overlap)
         size = f"{mean(run['parameters'] for run in seeds.values()):,.0f}"
         name = f"**{label}**" if label in (FEDERATION, *_COMPARISON) else label
         rows.append([name, spread(values), difference, size, f"{mean(run['seconds'] for run in seeds.values()):.1f}"])

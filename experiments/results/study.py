@@ -35,6 +35,11 @@ class Example:
     fresh_baselines: tuple[str, ...]
     held_out: int
 
+    @property
+    def overlap(self) -> float:
+        """Test rows per training row of a random split; 0 where the plan's split is given."""
+        return overlap(plan_of(self, self.seeds[0]))
+
 
 def examples() -> list[Example]:
     """What is run, in order."""
@@ -52,6 +57,11 @@ def examples() -> list[Example]:
         )
         for run in content["runs"]
     ]
+
+
+def overlap(plan: Plan) -> float:
+    """`judged_per_trained` of common/intervals.py for results on test rows."""
+    return 0.0 if plan.split.split_column is not None else plan.split.test / plan.split.train
 
 
 def plan_of(example: Example, seed: int) -> Plan:

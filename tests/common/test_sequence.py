@@ -178,9 +178,11 @@ def test_an_mlp_gets_what_numpy_says_of_the_hours_so_far() -> None:
     found = summaries(encode_hours(hours, normaliser, plan)).numpy()
     for stay, hour, feature in np.ndindex(6, HOURS, 3):
         seen = z[stay, : hour + 1, feature]
-        seen = seen[~np.isnan(seen)]
+        there = np.flatnonzero(~np.isnan(seen))
+        since = (hour - there[-1]) / HOURS if len(there) else 1.0
+        seen = seen[there]
         expected = [seen.mean(), seen.min(), seen.max(), seen[-1]] if len(seen) else [0.0] * 4
-        assert found[stay, hour, feature::3] == pytest.approx([*expected, len(seen) / HOURS], abs=1e-6)
+        assert found[stay, hour, feature::3] == pytest.approx([*expected, len(seen) / HOURS, since], abs=1e-6)
 
 
 def test_each_summary_belongs_to_the_block_of_its_feature() -> None:
@@ -188,4 +190,4 @@ def test_each_summary_belongs_to_the_block_of_its_feature() -> None:
     (segment,) = [segment for segment in layout.segments if segment.name == SEQUENCE_INPUT]
     blocks = layout.block_of[segment.start : segment.stop].reshape(segment.shape)
     names = [layout.block_names[block] for block in blocks[0]]
-    assert names == ["input:map", "input:temp", "input:lactate"] * 5 and (blocks == blocks[0]).all()
+    assert names == ["input:map", "input:temp", "input:lactate"] * 6 and (blocks == blocks[0]).all()

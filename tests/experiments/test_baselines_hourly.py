@@ -102,8 +102,14 @@ def test_summaries_are_those_of_pandas() -> None:
     for stay in range(9):
         frame = pd.DataFrame(hours[stay])
         far = frame.expanding()
-        parts = [far.mean(), far.min(), far.max(), frame.ffill(), far.count()]
+        parts = [far.mean(), far.min(), far.max(), frame.ffill(), far.count(), _since(frame)]
         np.testing.assert_allclose(found[stay], pd.concat(parts, axis=1).to_numpy(), rtol=1e-5)
+
+
+def _since(frame: pd.DataFrame) -> pd.DataFrame:
+    """Hours since each column had a value."""
+    hour = pd.DataFrame({column: np.arange(len(frame), dtype=float) for column in frame})
+    return hour - hour.where(frame.notna()).ffill()
 
 
 def by_hand(table: SiteTable, part: int, *, hourly: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,6 +120,7 @@ def by_hand(table: SiteTable, part: int, *, hourly: int | None) -> tuple[np.ndar
         for hour, label in enumerate(own):
             seen = pd.DataFrame(table.hours[stay][: hour + 1 if hourly is not None else HOURS].astype(np.float64))
             known = [seen.mean(), seen.min(), seen.max(), seen.ffill().iloc[-1], seen.count()]
+            known.append(_since(seen).iloc[-1])
             if not np.isnan(label):
                 features.append(np.concatenate([table.features[stay], *known, [len(seen) - 1]]))
                 labels.append(label)
@@ -125,17 +132,18 @@ def by_hand(table: SiteTable, part: int, *, hourly: int | None) -> tuple[np.ndar
 def test_boosting_on_summaries_is_that_of_scikit_learn(
     task: int, hourly: int | None, plan: Plan, tables: list[SiteTable]
 ) -> None:
-    """`death` does not see lactate, whose five summaries are every third column from the fifth on."""
-    columns = [column for column in range(2 + 15 + 1) if hourly is not None or column not in range(4, 17, 3)]
+    """`death` does not see lactate, whose six summaries are every third column from the fifth on."""
+    columns = [column for column in range(2 + 18 + 1) if hourly is not None or column not in range(4, 20, 3)]
     features, labels, _ = by_hand(merged(tables), TRAIN, hourly=hourly)
     model = HistGradientBoostingClassifier(random_state=0).fit(features[:, columns], labels)
-    result = judge("x", plan, tables, BASELINES[BOOSTED].method(plan, tables, str))
+    result, found = judge("x", plan, tables, BASELINES[BOOSTED].method(plan, tables, str)), []
     for table in tables:
         features, labels, weights = by_hand(table, TEST, hourly=hourly)
         score = model.decision_function(features[:, columns])
         area = roc_auc_score(labels, score, sample_weight=weights)
-        found = result["tasks"][plan.tasks[task].name]["per_site"][table.site]["auroc"]
-        assert found == pytest.approx(area, abs=1e-6) and found != 0.5
+        found.append(result["tasks"][plan.tasks[task].name]["per_site"][table.site]["auroc"])
+        assert found[-1] == pytest.approx(area, abs=1e-6)
+    assert set(found) != {0.5}
 
 
 @pytest.mark.parametrize("name", ["logistic_regression_pooled", BOOSTED, "svm_pooled", "pooled"])

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from common.errors import ConsiliumError, RunError
-from common.intervals import summarise
+from common.intervals import over_splits, summarise
 from experiments.cli import app
 from experiments.compare import comparison, gather, page
 
@@ -82,6 +82,39 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rows = [summarise(random.normal(0.02, 0.02, 20).tolist()) for _ in range(300)]
     covered = np.mean([row["low"] <= 0.02 <= row["high"] for row in rows])
     assert 0.88 < covered < 0.98
+
+
+def test_interval_over_splits_of_the_same_patients_covers_the_truth() -> None:
+    """Ridge regressions and means of 60 patients, split 15 times: bounds for independent values are far too narrow.
+
+    The truth of what each split estimates, the gain of the one over the other from 40 patients, is that over many draws
+    of all patients.
+    """
+    random = np.random.default_rng(3)
+
+    def gains(splits: int) -> list[float]:
+        x = random.normal(size=60)
+        y = 0.25 * x + random.normal(size=60)
+        found = []
+        for _ in range(splits):
+            order = random.permutation(60)
+            train, test = order[:40], order[40:]
+            slope = (x[train] @ y[train]) / (x[train] @ x[train] + 1.0)
+            found.append(float((y[test] ** 2 - (y[test] - slope * x[test]) ** 2).mean()))
+        return found
+
+    truth = np.mean([gains(1)[0] for _ in range(4000)])
+    rows = [gains(15) for _ in range(300)]
+    wide, narrow = ([each(row) for row in rows] for each in (lambda row: over_splits(row, 20 / 40), summarise))
+    covered = [np.mean([row["low"] <= truth <= row["high"] for row in found]) for found in (wide, narrow)]
+    assert covered[0] > 0.88 and covered[1] < 0.7
+
+
+def test_interval_over_splits_is_that_of_the_paper() -> None:
+    values = [0.01, 0.03, -0.02, 0.05, 0.0]
+    half = 2.7764451 * np.std(values, ddof=1) * np.sqrt(1 / 5 + 0.25 / 0.65)
+    row = over_splits(values, 0.25 / 0.65)
+    assert (row["low"], row["high"]) == pytest.approx((0.014 - half, 0.014 + half)) and row["n"] == 5
 
 
 @pytest.mark.parametrize("values", [[0.01, 0.03, -0.02, 0.05, 0.0], [0.2, 0.1]])

@@ -2,7 +2,8 @@
 
 tcn: residual causal convolutions, dilated 1, 2, 4 … (Bai, Kolter, Koltun 2018), normed at the end. lstm, gru: PyTorch's
 own kernels. attention: causal, with the norm before each part (Xiong et al. 2020) and sines of the hour (Vaswani et al.
-2017). mlp: plain layers on summaries of the hours so far (summaries.py), what the others have to be better than.
+2017). mlp: plain layers on summaries of the hours so far (summaries.py) and sines of the hour, what the others have to
+be better than.
 """
 
 import math
@@ -42,7 +43,7 @@ def convolve(tensors: Tensors, inside: Tensor, layers: int) -> Tensor:
 
 def plain(tensors: Tensors, inside: Tensor, layers: int) -> Tensor:
     """inside: (n, H, width)."""
-    hidden = inside
+    hidden = inside + _places(inside.shape[1], inside.shape[2], inside.device)
     for layer in range(layers):
         hidden = functional.linear(
             hidden, tensors[f"sequence.{layer}.weight"], tensors[f"sequence.{layer}.bias"]
