@@ -82,6 +82,7 @@ def adapt(
         "measure": measure_of(material.task),
         "site": site.name,
         "encoder": "moved" if unfreeze else "frozen",
+        "hours": material.plan.hours,
         "model_sha256": trained.digest,
         "model_plan_hash": trained.model.plan.hash,
         "plan_hash": material.plan.hash,
@@ -121,7 +122,7 @@ def material_of(model: ModelFile, plan: Plan, site: SiteConfig, warn: Tell = lam
             "in the task."
         )
     train, test = np.flatnonzero(table.split == TRAIN), np.flatnonzero(table.split == TEST)
-    material = Material(model, plan, table.features, table.labels[:, -1], table.patients, train, test)
+    material = Material(model, plan, table.features, table.hours, table.labels[:, -1], table.patients, train, test)
     _check_labels(material, site)
     return material
 
@@ -165,7 +166,8 @@ def _joined(trained: Trained, material: Material, learnt: Learnt, moved: bool, *
     own = Layout(material.solo).split(learnt.parameters)
     vector = np.zeros(layout.parameters, dtype=np.float32)
     for name, part in layout.split(vector).items():
-        part[:] = own[name] if name.startswith("encoder.") else np.concatenate([before[name], own[name]])
+        of_a_task = name.startswith(("heads.", "linear."))
+        part[:] = np.concatenate([before[name], own[name]]) if of_a_task else own[name]
     scale = model.normaliser
     ends = {name: getattr(learnt.scale, name) for name in ("label_mean", "label_std", "task_available")}
     added = {name: np.concatenate([getattr(scale, name), end]) for name, end in ends.items()}

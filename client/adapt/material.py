@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from client.adapt.hours import last_states, last_summaries
 from client.adapt.task import alone
-from common.model import Columns, Layout, Normaliser, encode
+from common.model import Columns, Layout, Normaliser, encode_stays
 from common.model_file import ModelFile
 from common.plan import Plan, Task
 
@@ -23,13 +24,15 @@ Index = NDArray[np.int64]
 class Material:
     """model: the trained one. plan: its plan with the new task as the last.
 
-    features: (n, F) raw. labels: (n,) of the new task, NaN where unlabelled. patients: (n,). train, test: row indices.
+    features: (n, F), hours: (n, H, S) of a model with a sequence, both raw. labels: (n,) of the new task, NaN where
+    unlabelled. patients: (n,). train, test: row indices.
     known: what was worked out last and may be asked for again.
     """
 
     model: ModelFile
     plan: Plan
     features: Float32
+    hours: Float32
     labels: Float32
     patients: NDArray[np.str_]
     train: Index
@@ -56,17 +59,43 @@ class Material:
         return self.test[~np.isnan(self.labels[self.test])]
 
     @cached_property
+    def columns(self) -> Columns:
+        return Columns.of(self.plan)
+
+    @cached_property
     def inputs(self) -> Tensor:
-        """(n, inputs), all features shown."""
+        """(n, width) as the network takes them, all features shown."""
+        raw = (torch.from_numpy(part) for part in (self.features, self.hours))
         with torch.no_grad():
-            return encode(torch.from_numpy(self.features), self.model.normaliser, self.model.plan)
+            return encode_stays(*raw, self.model.normaliser, self.model.plan)
+
+    @cached_property
+    def _seen(self) -> Tensor:
+        """(n, width) as the new task sees them: without what it excludes."""
+        if not self.task.exclude:
+            return self.inputs
+        keep, add = self.columns.exclude(tuple(self.plan.feature_index[name] for name in self.task.exclude))
+        return self.inputs * torch.from_numpy(keep) + torch.from_numpy(add)
 
     @cached_property
     def shown(self) -> Float64:
-        """(n, inputs) as the new task sees them: without what it excludes."""
-        columns = Columns.of(self.plan)
-        keep, add = columns.exclude(tuple(self.plan.feature_index[name] for name in self.task.exclude))
-        return np.asarray(self.inputs.numpy().astype(np.float64) * keep + add)
+        """(n, inputs) of the row, as the new task sees it."""
+        return np.asarray(self._seen[:, : self.columns.inputs].double().numpy())
+
+    @cached_property
+    def shown_hours(self) -> Tensor:
+        """(n, H, 3 S) float32 of the hours, as the new task sees them."""
+        hours = self._seen[:, self.columns.inputs :]
+        return hours.reshape(len(hours), self.plan.hours, len(self.columns.feature_of_hour))
+
+    @cached_property
+    def plain(self) -> Float64:
+        """(n, columns) z-scores, codes and missing marks of the row, then the summaries of the hours, if any."""
+        first = len(self.columns.scaled)
+        chosen = np.ones(self.columns.inputs, dtype=bool)
+        chosen[first : first + self.columns.bins * len(self.columns.numeric)] = False
+        row = self.shown[:, chosen]
+        return row if self.plan.sequence is None else np.hstack([row, last_summaries(self.shown_hours)])
 
     @cached_property
     def tensors(self) -> dict[str, Float64]:
@@ -76,11 +105,13 @@ class Material:
 
     @cached_property
     def hidden(self) -> Float64:
-        """(n, width) what the trained encoder makes of `shown`."""
+        """(n, width) what the trained encoder makes of the row; beside it the state at the last hour, if any."""
         hidden = self.shown
         for depth in range(len(self.plan.model.hidden)):
             weight, bias = self.tensors[f"encoder.{depth}.weight"], self.tensors[f"encoder.{depth}.bias"]
             hidden = np.maximum(hidden @ weight.T + bias, 0.0)
+        if self.plan.sequence is not None:
+            hidden = np.hstack([hidden, last_states(self.tensors, self.shown_hours, self.plan.model)])
         return np.asarray(hidden)
 
     @cached_property
@@ -91,7 +122,7 @@ class Material:
 
     @cached_property
     def outputs(self) -> Float64:
-        """(n, taught) what the trained heads say of `shown`."""
+        """(n, taught) what the trained heads say of what is shown; those of hourly tasks at the last hour."""
         result = self.hidden @ self.tensors["heads.weight"][self.taught].T + self.tensors["heads.bias"][self.taught]
         if "linear.weight" in self.tensors:
             result = result + self.shown @ self.tensors["linear.weight"][self.taught].T

@@ -11,7 +11,7 @@ from client.adapt.draws import folds, source, strata
 from client.adapt.heads import Head
 from client.adapt.material import Float32, Float64, Index, Material
 from client.adapt.network import from_scratch, logits_of, moved
-from common.model import Columns, Layout, Normaliser
+from common.model import Layout, Normaliser
 from common.scores import scores_of_logits
 
 
@@ -86,12 +86,8 @@ def scratch(material: Material, rows: Index, seed: int) -> Learnt:
 
 
 def regression(material: Material, rows: Index, seed: int) -> Learnt:
-    """L2 logistic regression (ridge for a quantity) on z-scores, codes and missing marks; penalty as above."""
-    columns = Columns.of(material.plan)
-    first = len(columns.scaled)
-    plain = np.ones(columns.inputs, dtype=bool)
-    plain[first : first + columns.bins * len(columns.numeric)] = False
-    inputs = material.shown[:, plain]
+    """L2 logistic regression (ridge for a quantity) on `material.plain`; penalty as above."""
+    inputs = material.plain
     scale = material.normaliser(rows, of=len(rows))
     scales = [_scale(inputs[material.train], 0, 0.0)]
     head, weights = averaged_head(
@@ -122,7 +118,7 @@ def _standard(material: Material) -> tuple[Float64, Float64, Float64]:
 
 
 def _as_network(material: Material, head: Head, centre: Float64, spread: Float64) -> Float32:
-    """`head` as parameters of the network for the task alone: the trained encoder, one head, one linear path."""
+    """`head` as parameters of the network for the task alone: the trained encoders, one head, one linear path."""
     width, taught = material.hidden.shape[1], material.taught
     own = head.weight[: width + len(taught)] / spread[:, None]
     of_hidden, of_outputs = np.split(own, [width])
@@ -132,7 +128,7 @@ def _as_network(material: Material, head: Head, centre: Float64, spread: Float64
     vector = np.zeros(layout.parameters, dtype=np.float32)
     parts = layout.split(vector)
     for name, part in parts.items():
-        if name.startswith("encoder."):
+        if not name.startswith(("heads.", "linear.")):
             part[:] = tensors[name]
     parts["heads.weight"][:] = of_hidden.T + of_outputs.T @ tensors["heads.weight"][taught]
     parts["heads.bias"][:] = head.bias - centre @ own + of_outputs.T @ tensors["heads.bias"][taught]

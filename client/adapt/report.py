@@ -76,11 +76,22 @@ def notes(report: Mapping[str, Any]) -> list[str]:
         "the models of these draws predict; the AUROC is not affected by that.",
         "Every method had the same labels, with inputs scaled as in the trained model. What is tuned (penalties, how "
         "much a head leans on the encoder, how far the encoder moves) follows from cross-validation among these.",
+        *_of_hours(report["hours"]),
         "The encoder moved with the new head: the file predicts the new task only, for the other tasks' heads belong "
         "to the former encoder."
         if moved
         else "The encoder and the other tasks are as they were, bit for bit.",
         f"Trained model: SHA-256 {report['model_sha256']}, plan {report['model_plan_hash']}. Nothing left this site.",
+    ]
+
+
+def _of_hours(hours: int) -> list[str]:
+    """hours: of the model's sequence, 0 without one."""
+    if not hours:
+        return []
+    return [
+        f"The networks read hours 0 to {hours - 1} of a stay. The logistic regression had of each hourly feature the "
+        "mean, the least, the greatest and the last value, and how often there was one."
     ]
 
 

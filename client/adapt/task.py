@@ -41,8 +41,11 @@ def extended(plan: Plan, task: dict[str, Any], *, source: str, left_out: tuple[s
     left_out: tasks of `plan` that the model did not learn. What it did learn is no new task under another name: the
     encoder has seen that label already, and a comparison from few labels would flatter it.
     """
-    if plan.sequence is not None:
-        raise PlanError(f"{source}: the model's plan has [sequence]; adapt is made for models without one.")
+    if task.get("kind") == "hourly":
+        raise PlanError(
+            f"{source}: task {task.get('name')!r} is hourly; adapt adds tasks of the whole stay, which are 'binary', "
+            "'multiclass', 'ordinal' or 'regression'."
+        )
     names = [each.name for each in plan.tasks]
     if task.get("name") in names:
         raise PlanError(

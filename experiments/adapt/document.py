@@ -1,11 +1,13 @@
 """docs/adapt.md: the study as tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
 from common.intervals import summarise
-from experiments.adapt.study import DRAWS, SIZES
+from common.plan import Plan
+from experiments.adapt.study import DRAWS, SIZES, of_stays
 
 Found = Mapping[str, Mapping[str, Any]]
 
@@ -29,6 +31,9 @@ The label is a column of the site's tables; the features are the model's. Nothin
 it is, and so do all other tasks, bit for bit. The new head is linear in what the encoder and the other heads say, and
 in the inputs beside it; penalties and the share of either are averaged over by how well they predict in
 cross-validation (pseudo-BMA, Yao et al. 2018), so that with many labels the head leans on whatever works.
+
+Of a model with hours ([federation.md](federation.md#hours)) the site.toml names the hourly tables, and the head leans
+on the state after the last hour as well. The new task is one of the whole stay: an hourly one is refused.
 
 `--unfreeze` moves the encoder as well, with a pull towards where it was; the file then predicts the new task only.
 `consilium predict` reads the result. Beside the file are `.json` and `.html`: the comparison below, with the site's own
@@ -63,6 +68,23 @@ bootstrap interval over draws; the held-out patients and the trained model are t
 Death in hospital and death in the ICU are nearly the same task: the one is among the others when the other is held out.
 """
 
+_HOURS = """## With hours
+
+Written by `python -m experiments.adapt DATA --hourly {encoder}`. The same for the tasks of the whole stay of
+`examples/{plan}`, whose networks read hours 0 to {last} with the encoder `{encoder}`: the federation learns the other
+{others} and {hourly}.{which} The logistic regression gets the row, and of each hourly feature the mean, the least, the
+greatest and the last value and how often there was one. Mean over tasks:
+"""
+
+
+@dataclass(frozen=True)
+class Hourly:
+    """The study with hours. plan: its federation's. file: where that stands. found: as for `document`."""
+
+    plan: Plan
+    file: str
+    found: Found
+
 
 def document(
     found: Found,
@@ -73,15 +95,34 @@ def document(
     seed: int,
     commit: str,
     sizes: Sequence[int] = SIZES,
+    hourly: Hourly | None = None,
 ) -> str:
     """found: task -> what `held_out` gives."""
-    left = tasks - len(found)
-    which = f" {left} of the {tasks} tasks were not run." if left else ""
+    which = _left(tasks, found)
     head = _HEAD.format(title=title, plan=plan, others=tasks - 1, which=which, draws=DRAWS, seed=seed, commit=commit)
     parts = [head, "## Mean over tasks", _means(found, sizes)]
     for size in sizes:
         parts += [f"## {size} labels", _tasks(found, size)]
+    if hourly is not None:
+        parts += [_of_hours(hourly), _means(hourly.found, sizes)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _of_hours(hourly: Hourly) -> str:
+    plan, tasks = hourly.plan, len(of_stays(hourly.plan))
+    return _HOURS.format(
+        plan=hourly.file,
+        encoder=plan.model.sequence_encoder,
+        last=plan.hours - 1,
+        others=tasks - 1,
+        hourly=" and ".join(plan.tasks[index].name for index in plan.hourly) or "no hourly one",
+        which=_left(tasks, hourly.found),
+    )
+
+
+def _left(tasks: int, found: Found) -> str:
+    left = tasks - len(found)
+    return f" {left} of the {tasks} tasks were not run." if left else ""
 
 
 def _means(found: Found, sizes: Sequence[int]) -> str:

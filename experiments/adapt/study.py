@@ -23,6 +23,11 @@ from server.result import MODEL
 SIZES, DRAWS = (10, 50, 200), 10
 
 
+def of_stays(plan: Plan) -> list[str]:
+    """The tasks that can be held out; hourly ones are among the others."""
+    return [task.name for task in plan.tasks if not task.hourly]
+
+
 def without(plan: Plan, name: str) -> Plan:
     """`plan` with all tasks but this one, and plain sums: they are the same numbers."""
     content = plan.model_dump(mode="json")
@@ -36,7 +41,7 @@ def material_of(plan: Plan, name: str, sites: Sequence[SiteConfig], model: Model
     grown = extended(model.plan, plan.task(name).model_dump(mode="json"), source=plan.federation.name)
     table = merged(load_tables(grown, sites))
     train, test = np.flatnonzero(table.split == TRAIN), np.flatnonzero(table.split == TEST)
-    return Material(model, grown, table.features, table.labels[:, -1], table.patients, train, test)
+    return Material(model, grown, table.features, table.hours, table.labels[:, -1], table.patients, train, test)
 
 
 def held_out(

@@ -10,9 +10,10 @@ from client.config import find_sites
 from common.files import read_bytes
 from common.model_file import ModelFile
 from common.plan import plan_from_dict
-from experiments.adapt.document import document
-from experiments.adapt.study import held_out, material_of, without
+from experiments.adapt.document import Hourly, document
+from experiments.adapt.study import held_out, material_of, of_stays, without
 from tests.client.adapt.conftest import shared_content, shared_table
+from tests.hourly import hourly_plan, hourly_tables, write_site
 
 
 def test_a_held_out_task_is_learnt_from_few_labels_alone(tmp_path: Path) -> None:
@@ -43,3 +44,35 @@ def test_a_held_out_task_is_learnt_from_few_labels_alone(tmp_path: Path) -> None
     assert again == json.loads((tmp_path / "work" / "ninth.json").read_text()) == found
     with pytest.raises(StopIteration):
         material_of(plan, "tenth", sites, model)
+
+
+def test_with_hours_the_tasks_of_the_whole_stay_are_held_out(tmp_path: Path) -> None:
+    plan = hourly_plan(encoder="gru")
+    assert of_stays(plan) == ["death", "stay_days"]
+    for seed, name in enumerate(("east", "north", "south")):
+        write_site(tmp_path / "sites", name, *hourly_tables(seed))
+    sites = find_sites(tmp_path / "sites")
+    found = held_out(plan, "death", sites, tmp_path / "work", sizes=[8], draws=2)
+    model = ModelFile.from_bytes(read_bytes(tmp_path / "work" / "death" / "model.safetensors"), source="model")
+    assert [task.name for task in model.plan.tasks] == ["stay_days", "shock", "worse"]
+    assert model.plan.model.sequence_encoder == "gru"
+    material = material_of(plan, "death", sites, model)
+    assert material.hours.shape == (240, plan.hours, 3) and material.hidden.shape == (240, 4 + 8)
+    (entry,) = found["sizes"]
+    text = document(
+        {},
+        title="T",
+        plan="p.toml",
+        tasks=5,
+        seed=0,
+        commit="abc",
+        sizes=[8],
+        hourly=Hourly(plan, "h.toml", {"death": found}),
+    )
+    section = text.split("## With hours\n")[1]
+    assert "`examples/h.toml`, whose networks read hours 0 to 5 with the encoder `gru`" in section
+    assert "learns the other\n1 and shock and worse. 1 of the 2 tasks were not run." in section
+    row = next(line for line in section.splitlines() if line.startswith("| 8 (1 tasks) |"))
+    assert len(entry["methods"]) == 4
+    for values in entry["methods"].values():
+        assert f"{np.mean(values['values']):.3f} [" in row
