@@ -14,15 +14,19 @@ from client.at_rest.files import is_sealed
 from client.at_rest.key import vaulted
 from client.benefit.answers import answer
 from client.benefit.answers import columns as further_columns
-from client.benefit.outlier import missing
+from client.benefit.candidates import FEDERATED
+from client.benefit.classes import told
+from client.benefit.outlier import looked_at, missing
 from client.benefit.outputs import SiteOutputs
 from client.benefit.site import read_outputs
 from client.config import SITE_FILE, load_site
+from client.data.site_table import SiteTable
 from client.data.table import load_for_prediction
 from common.errors import DataError, ModelFileError
 from common.files import check_writable, exists, read_bytes, write_atomic
 from common.hourly import hour_scores, known_at_last
-from common.model import Layout, Network, encode, encode_stays
+from common.model import Layout, Network, encode_stays
+from common.model.code import Columns
 from common.model_file import ModelFile
 from common.ordinal import class_probabilities, level
 from common.plan import Plan
@@ -64,12 +68,12 @@ def predict_file(
     columns: dict[str, np.ndarray] = {loaded.plan.data.patient: rows.patients}
     if loaded.plan.data.row is not None:
         columns[loaded.plan.data.row] = rows.row_ids
-    scores = predict_scores(loaded, rows.features, rows.hours)
     if outputs is None:
+        scores = predict_scores(loaded, rows.features, rows.hours)
         columns |= _columns(loaded.plan, scores, loaded.left_out, probabilities=probabilities)
+        columns |= _hours_of(loaded, scores, rows.hours, each_hour=hourly)
     else:
-        columns |= _own_columns(loaded, outputs, rows.features, probabilities=probabilities)
-    columns |= _hours_of(loaded, scores, rows.hours, each_hour=hourly)
+        columns |= _own_columns(loaded, outputs, rows, probabilities=probabilities, each_hour=hourly)
     write_atomic(out, pd.DataFrame(columns).to_csv(index=False).encode(), private=True)
     for name, output in ({} if outputs is None else outputs.tasks).items():
         if output.bands is not None:
@@ -80,17 +84,19 @@ def predict_file(
 def _hours_of(model: ModelFile, scores: np.ndarray, hours: np.ndarray, *, each_hour: bool) -> dict[str, np.ndarray]:
     """Hourly tasks at the last hour that is known of a stay; each_hour: and at every hour up to it, NaN after it."""
     result: dict[str, np.ndarray] = {}
-    if not model.plan.hourly:
-        return result
-    last = known_at_last(hours)
     for index in model.plan.hourly:
         if (name := model.plan.tasks[index].name) not in model.left_out:
-            each = sigmoid(hour_scores(model.plan, index, scores))
+            each, last = sigmoid(hour_scores(model.plan, index, scores)), known_at_last(hours)
             result[name] = each[np.arange(len(each)), last]
             if each_hour:
-                columns = (np.where(hour <= last, each[:, hour], np.nan) for hour in range(model.plan.hours))
-                result |= {f"{name}.hour_{hour}": column for hour, column in enumerate(columns)}
+                result |= _each_hour(name, each, last)
     return result
+
+
+def _each_hour(name: str, each: np.ndarray, last: np.ndarray) -> dict[str, np.ndarray]:
+    """A column for each hour of `each`, (n, H), NaN after the last one that is known, (n,)."""
+    columns = (np.where(hour <= last, each[:, hour], np.nan) for hour in range(each.shape[1]))
+    return {f"{name}.hour_{hour}": column for hour, column in enumerate(columns)}
 
 
 def model_bytes(model: Path) -> bytes:
@@ -127,37 +133,45 @@ def predict_scores(model: ModelFile, features: np.ndarray, hours: np.ndarray | N
     return scores_of_logits(logits, model.normaliser, model.plan)
 
 
-def network_inputs(model: ModelFile, features: np.ndarray) -> np.ndarray:
-    """(n, inputs) float64: raw features, (n, F), as the model's network sees them."""
-    return encode(torch.from_numpy(features), model.normaliser, model.plan).numpy().astype(np.float64)
+def network_inputs(model: ModelFile, features: np.ndarray, hours: np.ndarray) -> np.ndarray:
+    """(n, d) float64: what `Detector.strange` looks at, of raw features, (n, F), and hours, (n, H, S)."""
+    parts = (torch.from_numpy(part) for part in (features, hours))
+    inputs = encode_stays(*parts, model.normaliser, model.plan).numpy()
+    return looked_at(inputs, Columns.of(model.plan))
 
 
 def _own_columns(
-    model: ModelFile, outputs: SiteOutputs, features: np.ndarray, *, probabilities: bool
+    model: ModelFile, outputs: SiteOutputs, rows: SiteTable, *, probabilities: bool, each_hour: bool
 ) -> dict[str, np.ndarray]:
-    """As `_columns`, from each task's chosen model, calibrated; and what can be said of how sure that is."""
-    detector = outputs.detector
-    strange, gaps = detector.strange(network_inputs(model, features)), detector.gaps(missing(features))
-    scores = {
-        name: predict_scores(outputs.of(name, model), features)
-        for name in {each.model for each in outputs.tasks.values()}
-    }
+    """As `_columns` and `_hours_of`, from each task's chosen model, calibrated; and how sure that is."""
+    plan, detector, parts = model.plan, outputs.detector, (rows.features, rows.hours)
+    strange, gaps = detector.strange(network_inputs(model, *parts)), detector.gaps(missing(*parts))
+    used = {FEDERATED, *(each.model for each in outputs.tasks.values())}
+    scores = {name: predict_scores(outputs.of(name, model), *parts) for name in used}
     decided = (*model.left_out, *outputs.tasks)
-    result = _columns(model.plan, predict_scores(model, features), decided, probabilities=probabilities)
-    for task, columns in zip(model.plan.tasks, task_columns(model.plan), strict=True):
+    result = _columns(plan, scores[FEDERATED], decided, probabilities=probabilities)
+    of_hours: dict[str, np.ndarray] = {}
+    for number, (task, columns) in enumerate(zip(plan.tasks, task_columns(plan), strict=True)):
         if task.name not in outputs.tasks:
             continue
         output = outputs.tasks[task.name]
-        answers = answer(task, output, scores[output.model][:, columns], strange=strange, gaps=gaps)
+        own = scores[output.model][:, columns]
+        if task.hourly:
+            each, last = hour_scores(plan, number, scores[output.model]), known_at_last(rows.hours)
+            own = each[np.arange(len(each)), last][:, None]
+            if each_hour:
+                p = output.calibrator.probabilities(task, each.reshape(-1, 1))[:, 1]
+                of_hours |= _each_hour(task.name, p.reshape(each.shape), last)
+        answers = answer(task, output, own, strange=strange, gaps=gaps)
         codes = [_code(code) for code in task.classes or (0.0, 1.0)]
-        if task.kind == "multiclass":
-            result[task.name] = np.array(codes)[answers.p.argmax(axis=1)]
+        if task.classes is not None:
+            result[task.name] = np.array(codes)[told(task, answers.p)]
             if probabilities:
                 result |= {f"{task.name}.{code}": answers.p[:, k] for k, code in enumerate(codes)}
         else:
-            result[task.name] = answers.p[:, 1] if task.kind == "binary" else answers.value
+            result[task.name] = answers.p[:, 1] if task.yes_or_no else answers.value
         result |= further_columns(task, output, answers, codes)
-    return result
+    return result | of_hours
 
 
 def _columns(

@@ -70,12 +70,9 @@ def simulate(
     ] = False,
 ) -> None:
     """Run a federation over the tables in a folder, each as one virtual site."""
-    from common.errors import PlanError
     from common.files import read_plan
 
     plan = read_plan(federation, overrides=_overrides(settings, seed))
-    if benefit and plan.sequence is not None:
-        raise PlanError(f"{federation}: has [sequence], and --benefit is for plans without one; leave it out.")
     found = _sites(federation, plan, sites, hours)
     _run_and_show(plan, found, out, resume=resume, start=start, benefit=benefit)
 

@@ -62,13 +62,17 @@ def train_alone(rows: SiteRows) -> ModelFile:
 def _own_normaliser(own: SiteRows) -> Normaliser:
     """What the survey of a federation of one finds, from the two passes over the training rows."""
     survey, train = Survey(own.plan), own.rows(TRAIN)
-    features, labels = own.table.features[train], own.table.labels[train]
-    edges = survey.first_edges()
-    edges = survey.second_edges(survey.of(features, labels, edges))
+    table, edges = own.table, survey.first_edges()
+    hours = None if own.plan.sequence is None else table.hours[train]
+
+    def one_pass(edges: NDArray[np.float32]) -> NDArray[np.float64]:
+        return survey.of(table.features[train], table.labels[train], edges, hours=hours)
+
+    edges = survey.second_edges(one_pass(edges))
     return survey.normaliser(
-        survey.of(features, labels, edges),
+        one_pass(edges),
         edges,
-        features=[own.levels[f"input:{feature.name}"] > 0 for feature in own.plan.features],
+        features=[own.levels[f"input:{feature.name}"] > 0 for feature in own.plan.inputs],
         tasks=[own.levels[f"task:{task.name}"] > 0 for task in own.plan.tasks],
     )
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from client.benefit.bands import Bands
 from client.benefit.calibrate import Calibrator
+from client.benefit.classes import told
 from client.benefit.conformal import Conformal
 from common.plan import Task
 
@@ -24,7 +25,7 @@ REASONS = (UNLIKE, GAPS, TOO_FEW, ALL_CLASSES, WIDE)
 
 @dataclass(frozen=True)
 class TaskOutput:
-    """What was decided for one task. model: the candidate. bands: binary tasks only."""
+    """What was decided for one task. model: the candidate. bands: binary and hourly tasks only."""
 
     model: str
     calibrator: Calibrator
@@ -62,7 +63,7 @@ def answer(task: Task, output: TaskOutput, own: Float32, *, strange: Bool, gaps:
         result = (nothing, value, nothing.astype(bool), low, high)
     else:
         p = output.calibrator.probabilities(task, own)
-        inside = conformal.sets(p)
+        inside = conformal.sets(task, p)
         reason = np.where(inside.all(axis=1), ALL_CLASSES, "")
         result = (p, np.zeros(0), inside, np.zeros(0), np.zeros(0))
     if not np.isfinite(conformal.quantile):
@@ -72,14 +73,18 @@ def answer(task: Task, output: TaskOutput, own: Float32, *, strange: Bool, gaps:
 
 
 def errors(task: Task, answers: Answers, labels: Float32) -> Float64:
-    """(n,) 1 where the most probable class is wrong, else 0; the absolute error of a quantity. labels: none NaN."""
+    """(n,) 1 where the most probable class is wrong, else 0; the absolute error of a quantity. labels: none NaN.
+
+    Of an ordinal task how many classes the median one is away.
+    """
     if task.kind == "regression":
         return np.asarray(np.abs(answers.value - labels))
-    return np.asarray((answers.p.argmax(axis=1) != labels).astype(np.float64))
+    gap = np.abs(told(task, answers.p) - labels.astype(np.float64))
+    return np.asarray(gap if task.kind == "ordinal" else (gap > 0.0).astype(np.float64))
 
 
 def columns(task: Task, output: TaskOutput, answers: Answers, codes: list[str]) -> dict[str, np.ndarray]:
-    """Further columns of a prediction: `TASK.band` (binary), `TASK.set`, `TASK.reason`, `TASK.model`.
+    """Further columns of a prediction: `TASK.band` (binary, hourly), `TASK.set`, `TASK.reason`, `TASK.model`.
 
     codes: names of the classes. A set is written as its classes with '|' between, an interval as 'low to high'.
     """

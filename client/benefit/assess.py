@@ -10,21 +10,23 @@ from client.benefit.alone import train_alone
 from client.benefit.answers import TaskOutput
 from client.benefit.bands import bands_of
 from client.benefit.calibrate import calibrator_of
-from client.benefit.candidates import FEDERATED, KINDS, Candidates, scores
+from client.benefit.candidates import FEDERATED, Candidates, scores
 from client.benefit.choice import Choice, choose
 from client.benefit.conformal import fit_conformal
 from client.benefit.fine_tune import fine_tune
-from client.benefit.outlier import Detector, fit_detector, missing
+from client.benefit.labelled import labelled
+from client.benefit.outlier import Detector, fit_detector, looked_at, missing
 from client.benefit.outputs import SiteOutputs
 from client.benefit.report import TestRows, task_report
 from client.benefit.site import Finished
 from client.benefit.words import sentences
 from client.site_rows import TEST, TRAIN, VALIDATION, SiteRows
 from common.errors import Refusal
+from common.model.code import Columns
 from common.model_file import ModelFile
-from common.scores import task_columns
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 _UNDECIDED = "so nothing is chosen, calibrated or bounded here: every task keeps the federated model."
 NO_VALIDATION = f"The plan keeps no validation rows apart, {_UNDECIDED}"
 NONE_HERE = f"The plan keeps validation rows apart and this hospital has none, {_UNDECIDED}"
@@ -32,7 +34,7 @@ NONE_HERE = f"The plan keeps validation rows apart and this hospital has none, {
 
 @dataclass(frozen=True)
 class _Part:
-    """Rows of one set: their indices, and candidate -> (n, outputs) scores."""
+    """Rows of one set: their indices, and candidate -> (n, outputs + K H) scores."""
 
     index: NDArray[np.int64]
     scores: dict[str, Float32]
@@ -48,10 +50,9 @@ def assess(finished: Finished, *, least: int) -> tuple[dict[str, Any], SiteOutpu
     detector, labels = _detector(rows, received), rows.labels(received.normaliser)
     validation = _part(rows, candidates, VALIDATION)
     decided: dict[str, tuple[Choice, TaskOutput]] = {}
-    for number, (task, columns) in enumerate(zip(received.plan.tasks, task_columns(received.plan), strict=True)):
-        if task.name not in received.left_out and task.kind in KINDS:
-            own = {name: each[:, columns] for name, each in validation.scores.items()}
-            decided[task.name] = _decide(rows, number, own, labels[:, number], validation.index)
+    for number, task in enumerate(received.plan.tasks):
+        if task.name not in received.left_out:
+            decided[task.name] = _decide(rows, number, validation, labels)
     tasks = {name: output for name, (_, output) in decided.items()}
     further = {name: model for name, model in candidates.models.items() if name != FEDERATED}
     outputs = SiteOutputs(finished.digest, further, detector, tasks)
@@ -61,7 +62,6 @@ def assess(finished: Finished, *, least: int) -> tuple[dict[str, Any], SiteOutpu
 
 def _candidates(rows: SiteRows, received: ModelFile) -> tuple[Candidates, list[str]]:
     notes = [f"The federation left {name} out, so there is nothing to compare." for name in received.left_out]
-    notes += [f"{t.name} is {t.kind}, of which nothing is said here." for t in rows.plan.tasks if t.kind not in KINDS]
     tuned, epochs = None, {}
     if _validates(rows):
         tuned, epochs = fine_tune(received, rows)
@@ -95,28 +95,31 @@ def _part(rows: SiteRows, candidates: Candidates, part: int) -> _Part:
 
 def _detector(rows: SiteRows, received: ModelFile) -> Detector:
     train = rows.rows(TRAIN)
-    return fit_detector(_inputs(rows, received, train), missing(rows.table.features[train]), rows.table.patients[train])
+    hourly = len(received.plan.hour_features)
+    return fit_detector(*_looked_at(rows, received, train), rows.table.patients[train], hourly=hourly)
 
 
-def _inputs(rows: SiteRows, model: ModelFile, index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n, inputs) of the chosen rows, as the network sees them."""
-    return rows.inputs(model.normaliser).cpu().numpy()[index].astype(np.float64)
+def _looked_at(rows: SiteRows, model: ModelFile, index: NDArray[np.int64]) -> tuple[Float64, Float64]:
+    """What the detector sees of the chosen rows: (n, d) of `looked_at`, and (n,) how much is missing."""
+    inputs, table = rows.inputs(model.normaliser).cpu().numpy()[index], rows.table
+    return looked_at(inputs, Columns.of(model.plan)), missing(table.features[index], table.hours[index])
 
 
-def _decide(
-    rows: SiteRows, number: int, own: dict[str, Float32], labels: Float32, index: NDArray[np.int64]
-) -> tuple[Choice, TaskOutput]:
-    """One task, from its validation rows (`index`), and its prevalence in training and validation rows."""
-    task, patients = rows.plan.tasks[number], rows.table.patients[index]
-    truth = labels[index]
-    choice = choose(task, own, truth, patients, seed=rows.plan.seeds.training)
-    known = ~np.isnan(truth)
-    chosen = own[choice.model][known]
-    calibrator = calibrator_of(task, chosen, truth[known], patients[known])
-    conformal = fit_conformal(task, calibrator, chosen, truth[known], patients[known])
+def _decide(rows: SiteRows, number: int, part: _Part, labels: Float32) -> tuple[Choice, TaskOutput]:
+    """One task, from its validation rows (`part`), and its prevalence in training and validation rows.
+
+    labels: (rows, T + K H) of the whole table.
+    """
+    task, seed = rows.plan.tasks[number], rows.plan.seeds.training
+    every = labelled(rows.plan, number, part.scores, labels[part.index], rows.table.patients[part.index])
+    choice = choose(every, seed=seed)
+    one = every.one_each(seed=seed)
+    chosen = one.scores[choice.model]
+    calibrator = calibrator_of(task, chosen, one.labels, one.patients)
+    conformal = fit_conformal(task, calibrator, chosen, one.labels, one.patients)
     bands = None
-    if task.kind == "binary":
-        seen = labels[np.concatenate([rows.rows(TRAIN), index])]
+    if task.yes_or_no:
+        seen = labels[np.concatenate([rows.rows(TRAIN), part.index]), number]
         bands = bands_of(seen[~np.isnan(seen)])
     return choice, TaskOutput(choice.model, calibrator, conformal, bands)
 
@@ -133,22 +136,17 @@ def _report(
     rows, received = finished.rows, finished.received
     plan, part = received.plan, _part(rows, candidates, TEST)
     table, labels = rows.table, rows.labels(received.normaliser)
-    trained = (~np.isnan(labels[rows.rows(TRAIN)])).sum(axis=0)
-    inputs, gaps = _inputs(rows, received, part.index), missing(table.features[part.index])
+    trained = rows.labelled(labels)
+    inputs, gaps = _looked_at(rows, received, part.index)
+    strange, empty, far = detector.strange(inputs), detector.gaps(gaps), detector.unlikeness(inputs)
     tasks: dict[str, Any] = {}
-    for number, (task, columns) in enumerate(zip(plan.tasks, task_columns(plan), strict=True)):
+    for number, task in enumerate(plan.tasks):
         if task.name not in decided:
             continue
-        known = ~np.isnan(labels[part.index, number])
-        test = TestRows(
-            task,
-            {name: own[known, columns] for name, own in part.scores.items()},
-            labels[part.index[known], number],
-            table.patients[part.index[known]],
-            table.features[part.index[known]],
-            detector.strange(inputs[known]),
-            detector.gaps(gaps[known]),
-        )
+        every = labelled(plan, number, part.scores, labels[part.index], table.patients[part.index])
+        one = every.one_each(seed=plan.seeds.training)
+        features = table.features[part.index]
+        test = TestRows(every, one, features[one.at], strange[one.at], empty[one.at], far[one.at])
         choice, output = decided[task.name]
         entry = task_report(plan, test, output, least=least)
         entry["choice"] = {"model": choice.model, "why": choice.why, "gains": _plain(choice)}

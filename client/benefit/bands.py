@@ -30,7 +30,10 @@ class Bands:
 
 
 def bands_of(labels: NDArray[np.float32]) -> Bands:
-    """From the labels, 0 or 1, of training and validation rows; one of each kind is added, so that no share is 0."""
+    """From the labels of training and validation rows; one of each kind is added, so that no share is 0.
+
+    labels: (n,) 0 or 1, of an hourly task the share of a stay's labelled hours at which it is so.
+    """
     share = (float(labels.sum()) + 1.0) / (len(labels) + 2.0)
     odds = share / (1.0 - share)
     low, high = odds / FACTOR, odds * FACTOR

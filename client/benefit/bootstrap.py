@@ -2,7 +2,8 @@
 
 Patients are drawn with replacement, all rows of a patient together (Field and Welsh 2007, cluster bootstrap), and both
 models are judged on the same draws. What is compared: AUROC (multiclass: mean over the classes with enough rows, one
-against the rest), or minus the mean absolute error of a quantity, so that more is always better.
+against the rest; ordinal: mean over the cuts with enough rows on both sides), or minus the mean absolute error of a
+quantity, so that more is always better. Of an hourly task the AUROC is over hours, and still patients are drawn.
 """
 
 from collections.abc import Iterator
@@ -37,12 +38,21 @@ def measure_name(task: Task) -> str:
     return "MAE" if task.kind == "regression" else "AUROC"
 
 
-def too_few(task: Task, labels: Float32) -> str | None:
-    """Why rows with these labels, none NaN, cannot be compared on; None where they can."""
+def too_few(task: Task, labels: Float32, patients: NDArray[np.str_]) -> str | None:
+    """Why rows with these labels, none NaN, cannot be compared on; None where they can. patients: (n,)."""
     if not len(labels):
         return "none has a label"
     if task.kind == "regression":
         return None if len(labels) >= FEWEST_CASES else f"{len(labels)} rows, at least {FEWEST_CASES} are needed"
+    if task.hourly:  # a hundred hours of one patient are one case
+        yes, no = (len(np.unique(patients[labels == side])) for side in (1.0, 0.0))
+        if min(yes, no) >= FEWEST_CASES:
+            return None
+        return f"{yes} patients have an hour at which it is so and {no} one at which not; {FEWEST_CASES} are needed"
+    if task.kind == "ordinal":
+        if any(FEWEST_CASES <= (labels > k).sum() <= len(labels) - FEWEST_CASES for k in range(task.outputs)):
+            return None
+        return f"at no class do {FEWEST_CASES} of {len(labels)} rows lie beyond and {FEWEST_CASES} not beyond it"
     counts = np.bincount(labels.astype(np.int64), minlength=2)
     others = len(labels) - counts
     if ((counts >= FEWEST_CASES) & (others >= FEWEST_CASES)).any():
@@ -57,8 +67,12 @@ def value_of(task: Task, own: Float32, labels: Float32, weights: Float64) -> Flo
     """
     if task.kind == "regression":
         return np.asarray(-(weights @ np.abs(own[:, 0].astype(np.float64) - labels)) / weights.sum(axis=1))
-    if task.kind == "binary":
+    if task.yes_or_no:
         return weighted_auroc(own[:, 0], labels == 1.0, weights)
+    if task.kind == "ordinal":
+        beyond = [labels > k for k in range(task.outputs)]
+        cuts = [k for k, side in enumerate(beyond) if FEWEST_CASES <= side.sum() <= len(labels) - FEWEST_CASES]
+        return np.asarray(np.mean([weighted_auroc(own[:, k], beyond[k], weights) for k in cuts], axis=0))
     counts = np.bincount(labels.astype(np.int64), minlength=task.outputs)
     present = [k for k in range(task.outputs) if FEWEST_CASES <= counts[k] <= len(labels) - FEWEST_CASES]
     return np.asarray(np.mean([weighted_auroc(own[:, k], labels == k, weights) for k in present], axis=0))
@@ -90,18 +104,26 @@ def draws_of(patients: NDArray[np.str_], *, seed: int, draws: int = DRAWS) -> It
 
 
 def compare(
-    task: Task, one: Float32, other: Float32, labels: Float32, patients: NDArray[np.str_], *, seed: int
+    task: Task,
+    one: Float32,
+    other: Float32,
+    labels: Float32,
+    patients: NDArray[np.str_],
+    *,
+    seed: int,
+    counts: Float64 | None = None,
 ) -> Difference | None:
     """How much better `one` is than `other`; None where `too_few` says that they cannot be compared.
 
     one, other: (n, task.outputs) scores of the same rows. labels: (n,), none NaN. patients: (n,) whose row it is.
+    counts: (n,) what each row counts in a draw of its patient, of hours; None: 1.
     """
-    if too_few(task, labels) is not None:
+    if too_few(task, labels, patients) is not None:
         return None
-    once = np.ones((1, len(labels)))
-    value = (value_of(task, one, labels, once) - value_of(task, other, labels, once))[0]
+    each = np.ones(len(labels)) if counts is None else counts
+    value = (value_of(task, one, labels, each[None]) - value_of(task, other, labels, each[None]))[0]
     found = [
-        value_of(task, one, labels, weights) - value_of(task, other, labels, weights)
+        value_of(task, one, labels, weights * each) - value_of(task, other, labels, weights * each)
         for weights in draws_of(patients, seed=seed)
     ]
     drawn = np.concatenate(found)

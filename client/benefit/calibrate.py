@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
+from common.ordinal import class_probabilities
 from common.plan import Task
 from common.tally import sigmoid
 
@@ -40,14 +41,16 @@ class Calibrator:
     why: str = ""
 
     def probabilities(self, task: Task, own: Float32) -> Float64:
-        """(n, classes) that add up to 1; two classes, no and yes, for a binary task.
+        """(n, classes) that add up to 1; two classes, no and yes, for a binary or an hourly task.
 
         own: (n, task.outputs) scores (see common.scores). Not for a quantity.
         """
         wide = own.astype(np.float64)
-        if task.kind == "binary":
+        if task.yes_or_no:
             yes = sigmoid(self.slope * wide[:, 0] + self.offset)
             return np.stack([1.0 - yes, yes], axis=1)
+        if task.kind == "ordinal":
+            return class_probabilities(sigmoid(self.slope * wide))
         log_p = -self.slope * np.logaddexp(0.0, -wide)
         p = np.exp(log_p - log_p.max(axis=1, keepdims=True))
         return np.asarray(p / p.sum(axis=1, keepdims=True))
@@ -105,7 +108,7 @@ def _kind(task: Task, labels: Float32) -> tuple[str, str]:
     rarer = rows - int(np.bincount(labels.astype(np.int64)).max())
     if rarer < FEWEST_CASES:
         return "none", f"{rarer} validation rows outside the largest class, at least {FEWEST_CASES} are needed"
-    return ("platt" if task.kind == "binary" and rows >= PLATT_ROWS and rarer >= PLATT_CASES else "temperature"), ""
+    return ("platt" if task.yes_or_no and rows >= PLATT_ROWS and rarer >= PLATT_CASES else "temperature"), ""
 
 
 def _temperature(task: Task, own: Float32, labels: Float32) -> Calibrator:
@@ -136,12 +139,13 @@ def _platt(z: Float64, positive: NDArray[np.bool_]) -> Calibrator:
     return Calibrator("platt", slope=float(np.exp(log_slope)), offset=float(offset))
 
 
-def calibration_error(p: Float64, labels: Float32) -> dict[str, float]:
+def calibration_error(p: Float64, labels: Float32, *, ordered: bool = False) -> dict[str, float]:
     """`ece`, `ece_if_perfect` and `brier` of probabilities (n, classes) against labels (n,), none NaN; n above 0.
 
     ece: mean absolute gap between predicted and observed share, in at most 10 groups of equal size and of at least 10
     rows (Naeini et al. 2015); of the yes of a binary task, else of the most probable class. ece_if_perfect: its mean if
-    the outcomes followed these very probabilities; it is above 0, the further the fewer rows there are.
+    the outcomes followed these very probabilities; it is above 0, the further the fewer rows there are. ordered: brier
+    is over the cuts between the classes, the ranked probability score, as everywhere for ordinal tasks.
     """
     rows, classes = p.shape
     level = labels.astype(np.int64)
@@ -149,7 +153,8 @@ def calibration_error(p: Float64, labels: Float32) -> dict[str, float]:
     if classes == 2:
         predicted, hit, brier = p[:, 1], truth[:, 1], ((p[:, 1] - truth[:, 1]) ** 2).mean()
     else:
-        predicted, hit, brier = p.max(axis=1), p.argmax(axis=1) == level, ((p - truth) ** 2).sum(axis=1).mean()
+        predicted, hit, gaps = p.max(axis=1), p.argmax(axis=1) == level, p - truth
+        brier = ((gaps.cumsum(axis=1) if ordered else gaps) ** 2).sum(axis=1).mean()
     order = np.argsort(predicted, kind="stable")
     groups = min(_GROUPS, max(1, rows // _ROWS_OF_GROUP))
     starts = np.array([part[0] for part in np.array_split(np.arange(rows), groups)])

@@ -8,14 +8,15 @@ import torch
 from numpy.typing import NDArray
 
 from client.site_rows import SiteRows
+from common.hourly import hour_scores
 from common.model import Layout, Network
 from common.model_file import ModelFile
+from common.ordinal import class_probabilities
 from common.plan import Task
 from common.scores import scores_of_logits, task_columns
+from common.tally import sigmoid
 
 Float32 = NDArray[np.float32]
-KINDS = ("binary", "multiclass", "regression")
-"""Of tasks that are chosen for, calibrated and bounded; another keeps the federated model as it is."""
 FEDERATED, FINE_TUNED, LOCAL = "federated", "fine-tuned", "local"
 
 
@@ -39,15 +40,17 @@ class Candidates:
 
 
 def scores(model: ModelFile, rows: SiteRows, index: NDArray[np.int64]) -> Float32:
-    """(n, outputs) scores (see common.scores) of the chosen rows; NaN for tasks that the model left out."""
+    """(n, outputs + K H) scores (see common.hourly) of the chosen rows; NaN for tasks that the model left out."""
     network = Network(Layout(model.plan), rows.device)
     with torch.no_grad():
         inputs = rows.inputs(model.normaliser)[torch.from_numpy(index).to(rows.device)]
         logits = network.logits(torch.from_numpy(model.parameters).to(rows.device), inputs)
     result = scores_of_logits(logits, model.normaliser, model.plan)
-    for task, columns in zip(model.plan.tasks, task_columns(model.plan), strict=True):
+    for number, (task, columns) in enumerate(zip(model.plan.tasks, task_columns(model.plan), strict=True)):
         if task.name in model.left_out:
             result[:, columns] = np.nan
+            if task.hourly:
+                hour_scores(model.plan, number, result)[:] = np.nan  # a view
     return result
 
 
@@ -70,7 +73,10 @@ def losses(task: Task, own: Float32, labels: Float32) -> NDArray[np.float64]:
     wide = own.astype(np.float64)
     if task.kind == "regression":
         return np.asarray(np.abs(wide[:, 0] - labels))
-    if task.kind == "binary":
+    if task.kind == "ordinal":
+        p = class_probabilities(sigmoid(wide))[np.arange(len(wide)), labels.astype(np.int64)]
+        return np.asarray(-np.log(np.maximum(p, 1e-12)))
+    if task.yes_or_no:
         return np.asarray(np.logaddexp(0.0, np.where(labels == 1.0, -1.0, 1.0) * wide[:, 0]))
     log_p = -np.logaddexp(0.0, -wide)  # each class against the rest, from one softmax
     return np.asarray(-log_p[np.arange(len(wide)), labels.astype(np.int64)])

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.benefit.bootstrap import Difference, compare, measure_name, too_few
 from client.benefit.candidates import FEDERATED
-from common.plan import Task
-
-Float32 = NDArray[np.float32]
+from client.benefit.labelled import Labelled
 
 
 @dataclass(frozen=True)
@@ -21,20 +18,19 @@ class Choice:
     gains: dict[str, Difference]
 
 
-def choose(task: Task, scores: dict[str, Float32], labels: Float32, patients: NDArray[np.str_], *, seed: int) -> Choice:
+def choose(rows: Labelled, *, seed: int) -> Choice:
     """Another model than the federated one only if it is better by more than one standard error.
 
-    scores: candidate -> (n, task.outputs) of the validation rows, in the order of preference; NaN throughout for a
-    model without this task. labels: (n,), NaN where unlabelled. patients: (n,) whose row it is.
+    rows: of validation, the candidates in the order of preference.
     """
-    known = ~np.isnan(labels)
-    if (reason := too_few(task, labels[known])) is not None:
+    task, scores, every = rows.task, rows.scores, (rows.labels, rows.patients)
+    if (reason := too_few(task, *every)) is not None:
         return Choice(FEDERATED, f"Too few validation rows to choose on: {reason}.", {})
     gains = {}
     for name, own in scores.items():
-        if name == FEDERATED or np.isnan(own[known]).any():
+        if name == FEDERATED or np.isnan(own).any():
             continue
-        found = compare(task, own[known], scores[FEDERATED][known], labels[known], patients[known], seed=seed)
+        found = compare(task, own, scores[FEDERATED], *every, seed=seed, counts=rows.weights)
         if found is not None:
             gains[name] = found
     better = [name for name, gain in gains.items() if gain.value > gain.error]
@@ -44,7 +40,7 @@ def choose(task: Task, scores: dict[str, Float32], labels: Float32, patients: ND
     gain = gains[best]
     return Choice(
         best,
-        f"On {int(known.sum())} validation rows its {measure_name(task)} is better by {gain.value:.3g}, more than the "
-        f"standard error of {gain.error:.2g}.",
+        f"On {len(rows.labels)} validation {'hours' if task.hourly else 'rows'} its {measure_name(task)} is better by "
+        f"{gain.value:.3g}, more than the standard error of {gain.error:.2g}.",
         gains,
     )

@@ -1,7 +1,7 @@
 """Split-conformal sets: of ten patients, the outcome of nine lies in the set, whatever the model is worth.
 
-(Vovk, Gammerman, Shafer 2005; for classes the score 1 - p of Sadinle, Lei, Wasserman 2019; for a quantity the absolute
-residual.) One row of each patient counts, because rows of one patient are not exchangeable with those of others.
+(Vovk, Gammerman, Shafer 2005; for classes the scores of `strangeness`, for a quantity the absolute residual.) One row
+of each patient counts, because rows of one patient are not exchangeable with those of others.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from client.benefit.calibrate import Calibrator
+from client.benefit.classes import strangeness, told
 from client.patients import first_rows
 from common.plan import Task
 
@@ -31,10 +32,13 @@ class Conformal:
     patients: int
     spread: float = 0.0
 
-    def sets(self, p: Float64) -> Bool:
-        """(n, classes) which classes are in each set; the most probable one always is, so that none is empty."""
-        inside = (1.0 - p) <= self.quantile
-        inside[np.arange(len(p)), p.argmax(axis=1)] = True
+    def sets(self, task: Task, p: Float64) -> Bool:
+        """(n, classes) which classes are in each set; the one that is told always is, so that none is empty.
+
+        Those of an ordinal task are neighbours.
+        """
+        inside = strangeness(task, p) <= self.quantile
+        inside[np.arange(len(p)), told(task, p)] = True
         return np.asarray(inside)
 
     def interval(self, task: Task, values: Float64) -> tuple[Float64, Float64]:
@@ -58,8 +62,8 @@ def fit_conformal(
         score = np.abs(own[:, 0].astype(np.float64) - labels)
         low, high = np.quantile(labels.astype(np.float64), [0.05, 0.95]) if len(labels) else (0.0, 0.0)
         return Conformal(finite_quantile(score), len(labels), float(high - low))
-    p = calibrator.probabilities(task, own)
-    return Conformal(finite_quantile(1.0 - p[np.arange(len(labels)), labels.astype(np.int64)]), len(labels))
+    strange = strangeness(task, calibrator.probabilities(task, own))
+    return Conformal(finite_quantile(strange[np.arange(len(labels)), labels.astype(np.int64)]), len(labels))
 
 
 def finite_quantile(scores: Float64, level: float = LEVEL) -> float:
@@ -94,7 +98,7 @@ def coverage(
         low, high = conformal.interval(task, own[:, 0].astype(np.float64))
         inside, size = (low <= labels) & (labels <= high), high - low
     else:
-        sets = conformal.sets(calibrator.probabilities(task, own))
+        sets = conformal.sets(task, calibrator.probabilities(task, own))
         inside, size = sets[np.arange(len(labels)), labels.astype(np.int64)], sets.sum(axis=1)
     if not len(labels):
         return {"patients": 0}

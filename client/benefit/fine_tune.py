@@ -6,14 +6,14 @@ validation loss was lowest, the first of them 0: as received.
 
 import numpy as np
 
-from client.benefit.candidates import KINDS, losses, scores, with_heads
+from client.benefit.candidates import FEDERATED, losses, scores, with_heads
+from client.benefit.labelled import labelled
 from client.site_rows import VALIDATION, SiteRows
 from client.training.trainer import Float32, Trainer, batch_generator
 from common.errors import Refusal
 from common.model import Layout, Network
 from common.model_file import ModelFile
 from common.plan import Plan, plan_from_dict
-from common.scores import task_columns
 
 MOST_EPOCHS = 10
 SHARE_OF_RATE = 0.1  # of the plan's first step size
@@ -59,13 +59,14 @@ def _one_pass(plan: Plan) -> Plan:
 
 
 def _losses(model: ModelFile, rows: SiteRows) -> dict[str, float]:
-    """Task -> mean loss on the validation rows, of the tasks with enough of them."""
+    """Task -> mean loss on the validation rows, of the tasks with enough of them; of the hours of a stay their mean."""
     index = rows.rows(VALIDATION)
     found: Float32 = scores(model, rows, index)
-    labels = rows.labels(model.normaliser)[index]
+    labels, patients = rows.labels(model.normaliser)[index], rows.table.patients[index]
     result = {}
-    for number, (task, columns) in enumerate(zip(model.plan.tasks, task_columns(model.plan), strict=True)):
-        known = ~np.isnan(labels[:, number])
-        if task.kind in KINDS and known.sum() >= FEWEST_ROWS:
-            result[task.name] = float(losses(task, found[known, columns], labels[known, number]).mean())
+    for number, task in enumerate(model.plan.tasks):
+        own = labelled(model.plan, number, {FEDERATED: found}, labels, patients)
+        if len(np.unique(own.at)) >= FEWEST_ROWS:
+            each = losses(task, own.scores[FEDERATED], own.labels)
+            result[task.name] = float(np.average(each, weights=own.weights))
     return result

@@ -38,13 +38,8 @@ class SiteOutputs:
     tasks: Mapping[str, TaskOutput]
 
     def to_bytes(self) -> bytes:
-        detector = self.detector
-        arrays = {
-            "detector.mean": detector.mean,
-            "detector.precision": np.ascontiguousarray(detector.precision),
-            "detector.limits": np.array([detector.farthest, detector.most_missing]),
-            "quantiles": np.array([each.conformal.quantile for each in self.tasks.values()], dtype=np.float64),
-        }
+        quantiles = np.array([each.conformal.quantile for each in self.tasks.values()], dtype=np.float64)
+        arrays = _arrays("detector", self.detector) | {"quantiles": quantiles}
         arrays |= {f"model.{name}": np.frombuffer(one.to_bytes(), dtype=np.uint8) for name, one in self.further.items()}
         facts = {"format": _FORMAT, "model": self.model, "tasks": {name: _plain(t) for name, t in self.tasks.items()}}
         return bytes(save(arrays, metadata={"consilium": json.dumps(facts)}))
@@ -64,22 +59,35 @@ class SiteOutputs:
                 name: _task(entry, float(quantile))
                 for (name, entry), quantile in zip(facts["tasks"].items(), arrays["quantiles"], strict=True)
             }
-            limits = arrays["detector.limits"]
-            detector = Detector(
-                arrays["detector.mean"], arrays["detector.precision"], float(limits[0]), float(limits[1])
-            )
             further = {
                 name: ModelFile.from_bytes(arrays[f"model.{name}"].tobytes(), source=source)
                 for name in (FINE_TUNED, LOCAL)
                 if f"model.{name}" in arrays
             }
-            return SiteOutputs(str(facts["model"]), further, detector, tasks)
+            return SiteOutputs(str(facts["model"]), further, _detector("detector", arrays), tasks)
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ModelFileError(f"{source}: is damaged; `consilium site benefit` makes it anew.") from None
 
     def of(self, name: str, federated: ModelFile) -> ModelFile:
         """The model of a candidate."""
         return federated if name == FEDERATED else self.further[name]
+
+
+def _arrays(name: str, detector: Detector) -> dict[str, np.ndarray]:
+    """`name`.mean and so on; that of the hours, where there is one, as `name`.hours.mean and so on."""
+    hours = {} if detector.hours is None else _arrays(f"{name}.hours", detector.hours)
+    return hours | {
+        f"{name}.mean": np.ascontiguousarray(detector.mean),
+        f"{name}.precision": np.ascontiguousarray(detector.precision),
+        f"{name}.limits": np.array([detector.farthest, detector.most_missing]),
+    }
+
+
+def _detector(name: str, arrays: Mapping[str, np.ndarray]) -> Detector:
+    """As `_arrays` wrote it. Raises KeyError where a part is missing."""
+    mean, precision, limits = (arrays[f"{name}.{part}"] for part in ("mean", "precision", "limits"))
+    hours = _detector(f"{name}.hours", arrays) if f"{name}.hours.mean" in arrays else None
+    return Detector(mean, precision, float(limits[0]), float(limits[1]), hours)
 
 
 def _plain(output: TaskOutput) -> dict[str, Any]:

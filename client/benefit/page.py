@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from client.benefit.candidates import FEDERATED, FINE_TUNED, LOCAL
+from client.benefit.curves import curves
 from client.benefit.words import figure, interval
 from client.ledger.markup import page, paragraph, table
 
@@ -13,6 +14,10 @@ _ABOUT = (
     "Made inside this hospital from its own rows; nothing of it leaves. Local: the same network trained on this "
     "hospital's training rows alone. Federated: the model as received. Fine-tuned: its heads trained further here. All "
     "figures are of test rows, which decided nothing. Intervals are of 95 %, from 2,000 draws of patients."
+)
+_HOURS = (
+    "Models for an hourly task are compared over all its labelled hours, those of a stay counting as one together; its "
+    "calibration, sets, bands and errors are of one labelled hour of each stay, drawn once."
 )
 _WIDTH, _ROW, _LEFT = 720, 22, 240
 
@@ -25,6 +30,7 @@ def benefit_page(report: Report) -> str:
         *(paragraph(sentence, "state") for sentence in report["words"]),
         *(paragraph(note) for note in report["notes"]),
         paragraph(_ABOUT),
+        *([paragraph(_HOURS)] if any(entry["kind"] == "hourly" for entry in tasks.values()) else []),
         _chart(tasks),
         _heading("Which model"),
         table(
@@ -114,13 +120,18 @@ def _bands(tasks: Report) -> list[str]:
 
 
 def _curves(tasks: Report) -> list[str]:
-    with_curve = {name: entry["risk_coverage"] for name, entry in tasks.items() if entry.get("risk_coverage")}
+    with_curve = {
+        f"{name} ({entry['unit']})" if entry["kind"] == "regression" else name: entry["risk_coverage"]
+        for name, entry in tasks.items()
+        if entry.get("risk_coverage")
+    }
     if not with_curve:
         return []
     kept = [point["kept"] for point in next(iter(with_curve.values()))]
     rows = [(name, *(figure(point["error"]) for point in curve)) for name, curve in with_curve.items()]
     return [
         _heading("Error where the least certain rows are left out"),
+        curves(tasks),
         table(("Task", *(f"{share:.0%} kept" for share in kept)), rows),
     ]
 

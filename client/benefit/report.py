@@ -11,13 +11,16 @@ from client.benefit.bands import Bands
 from client.benefit.bootstrap import compare, measure_name, too_few
 from client.benefit.calibrate import Calibrator, calibration_error
 from client.benefit.candidates import FEDERATED, FINE_TUNED, LOCAL
+from client.benefit.classes import told
 from client.benefit.conformal import coverage
+from client.benefit.labelled import Labelled
 from client.benefit.subgroups import groupings, patients_of, rounded, shown
 from client.benefit.words import verdict
 from common.plan import Plan, Task
 from common.scores import exact_metrics
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 _NORMAL_90 = 1.645  # standard deviations about the mean that hold 90 % of a normal distribution
 _KEPT = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -26,65 +29,69 @@ PAIRS = ((FEDERATED, LOCAL), (FINE_TUNED, LOCAL), (FINE_TUNED, FEDERATED))
 
 @dataclass(frozen=True)
 class TestRows:
-    """The labelled test rows of one task. scores: candidate -> (n, task.outputs), NaN without a model for the task.
+    """The labelled test rows of one task. every: what models are compared on. one: what n answers are judged by.
 
-    strange, gaps: (n,) what the detector says of each.
+    They are the same but for hourly tasks. features: (n, F). strange, gaps: (n,) what the detector says of each answer.
+    distances: (n,) how unlike the training rows each is; infinite where that is not known.
     """
 
-    task: Task
-    scores: dict[str, Float32]
-    labels: Float32
-    patients: NDArray[np.str_]
+    every: Labelled
+    one: Labelled
     features: Float32
     strange: Bool
     gaps: Bool
+    distances: Float64
 
 
 def task_report(plan: Plan, test: TestRows, output: TaskOutput, *, least: int) -> dict[str, Any]:
     """One task's entry in benefit.json, as docs/benefit.md describes it."""
-    task, own = test.task, test.scores[output.model]
+    every, one = test.every, test.one
+    task, own = one.task, one.scores[output.model]
     answers = answer(task, output, own, strange=test.strange, gaps=test.gaps)
     entry: dict[str, Any] = {"kind": task.kind, "description": task.description, "unit": task.unit}
-    entry |= {"measure": measure_name(task), "test_rows": len(test.labels)}
-    entry["test_patients"] = len(np.unique(test.patients))
+    entry |= {"measure": measure_name(task), "test_rows": len(one.labels)}
+    entry["test_patients"] = len(np.unique(one.patients))
     entry["models"] = {
-        name: exact_metrics(each, test.labels, task) for name, each in test.scores.items() if not np.isnan(each).any()
+        name: exact_metrics(each, every.labels, task, weights=every.weights)
+        for name, each in every.scores.items()
+        if not np.isnan(each).any()
     }
-    entry["gains"] = _gains(plan, test)
-    entry["joining"] = _joining(test, entry["gains"])
-    entry["calibration"] = _calibration(task, output, own, test.labels)
+    entry["gains"] = _gains(plan, every)
+    entry["joining"] = _joining(every, entry["gains"])
+    entry["calibration"] = _calibration(task, output, own, one.labels)
     entry["conformal"] = {"validation_patients": output.conformal.patients} | coverage(
-        task, output.conformal, output.calibrator, own, test.labels, test.patients
+        task, output.conformal, output.calibrator, own, one.labels, one.patients
     )
     if output.bands is not None:
-        entry["bands"] = asdict(output.bands) | {"groups": _bands(output.bands, answers, test.labels)}
-    entry["cannot_say"] = cannot_say(task, answers, test.labels)
-    if task.kind != "regression":
-        entry["risk_coverage"] = risk_coverage(task, answers, test.labels)
-    entry["subgroups"] = _subgroups(plan, test, answers, least=least)
+        entry["bands"] = asdict(output.bands) | {"groups": _bands(output.bands, answers, one.labels)}
+    entry["cannot_say"] = cannot_say(task, answers, one.labels)
+    if (curve := risk_coverage(task, answers, one.labels, test.distances)) is not None:
+        entry["risk_coverage"] = curve
+    entry["subgroups"] = _subgroups(plan, test, output.model, answers, least=least)
     return entry
 
 
-def _gains(plan: Plan, test: TestRows) -> dict[str, Any]:
+def _gains(plan: Plan, rows: Labelled) -> dict[str, Any]:
     """'ONE over OTHER' -> how much better ONE is, for the pairs of models that both know the task."""
     found = {}
     for one, other in PAIRS:
-        pair = [test.scores.get(name) for name in (one, other)]
+        pair = [rows.scores.get(name) for name in (one, other)]
         if any(each is None or np.isnan(each).any() for each in pair):
             continue
-        gain = compare(test.task, *pair, test.labels, test.patients, seed=plan.seeds.training)  # type: ignore[arg-type]
+        further = {"seed": plan.seeds.training, "counts": rows.weights}
+        gain = compare(rows.task, *pair, rows.labels, rows.patients, **further)  # type: ignore[arg-type]
         if gain is not None:
             found[f"{one} over {other}"] = asdict(gain)
     return found
 
 
-def _joining(test: TestRows, gains: dict[str, Any]) -> dict[str, Any]:
+def _joining(rows: Labelled, gains: dict[str, Any]) -> dict[str, Any]:
     """What the federation's model is worth here against the hospital's own."""
     gain = gains.get(f"{FEDERATED} over {LOCAL}")
     result: dict[str, Any] = {"verdict": verdict(gain)}
     if gain is not None:
         return result | {"gain": {name: gain[name] for name in ("value", "low", "high")}}
-    local, few = test.scores.get(LOCAL), too_few(test.task, test.labels)
+    local, few = rows.scores.get(LOCAL), too_few(rows.task, rows.labels, rows.patients)
     if local is None or np.isnan(local).any():
         return result | {"why": "alone, this hospital has too few training rows for a model of its own"}
     return result | {"why": f"of the test rows, {few}" if few else "the few cases belong to too few patients"}
@@ -99,7 +106,8 @@ def _calibration(task: Task, output: TaskOutput, own: Float32, labels: Float32) 
             result["within_1_645_scales"] = float((gap <= _NORMAL_90 * output.calibrator.scale).mean())
     elif len(labels):
         for name, calibrator in (("before", Calibrator()), ("after", output.calibrator)):
-            result[name] = calibration_error(calibrator.probabilities(task, own), labels)
+            p = calibrator.probabilities(task, own)
+            result[name] = calibration_error(p, labels, ordered=task.kind == "ordinal")
     return result
 
 
@@ -127,10 +135,19 @@ def cannot_say(task: Task, answers: Answers, labels: Float32) -> dict[str, Any]:
     return result
 
 
-def risk_coverage(task: Task, answers: Answers, labels: Float32) -> list[dict[str, float]]:
-    """Error among the `kept` share of rows whose most probable class is the most certain."""
+def risk_coverage(task: Task, answers: Answers, labels: Float32, distances: Float64) -> list[dict[str, float]] | None:
+    """Error among the `kept` share of rows of which the class that is told is the most certain.
+
+    Of a quantity, whose interval is as wide for every row, those that are nearest to the training rows; None where
+    no distance is known.
+    """
     wrong = errors(task, answers, labels)
-    order = np.argsort(-answers.p.max(axis=1), kind="stable") if len(labels) else np.zeros(0, dtype=np.int64)
+    if task.kind == "regression":
+        if np.isinf(distances).any():
+            return None
+        order = np.argsort(distances, kind="stable")
+    else:
+        order = np.argsort(-answers.p[np.arange(len(labels)), told(task, answers.p)], kind="stable")
     result = []
     for share in _KEPT:
         kept = order[: int(np.ceil(share * len(order)))]
@@ -139,13 +156,14 @@ def risk_coverage(task: Task, answers: Answers, labels: Float32) -> list[dict[st
     return result
 
 
-def _subgroups(plan: Plan, test: TestRows, answers: Answers, *, least: int) -> dict[str, Any]:
+def _subgroups(plan: Plan, test: TestRows, model: str, answers: Answers, *, least: int) -> dict[str, Any]:
     """'sex' and 'age' -> groups with about how many patients, and two decimals of what the chosen model does there."""
-    if len(np.unique(test.patients)) < least:
+    patients = test.one.patients
+    if len(np.unique(patients)) < least:
         return {}
-    every, result = np.ones(len(test.labels), dtype=bool), {}
+    every, result = np.ones(len(patients), dtype=bool), {}
     for what, grouping in groupings(plan, test.features).items():
-        counts = patients_of(grouping, every, test.patients)
+        counts = patients_of(grouping, every, patients)
         groups = {}
         for number, visible in enumerate(shown(counts, least=least)):
             if not counts[number]:
@@ -154,20 +172,21 @@ def _subgroups(plan: Plan, test: TestRows, answers: Answers, *, least: int) -> d
                 groups[grouping.names[number]] = {"shown": False}
                 continue
             of_group = grouping.member == number
-            figures = _figures(test, answers, of_group, least=least)
+            figures = _figures(test, model, answers, of_group, least=least)
             groups[grouping.names[number]] = {"shown": True, "patients": rounded(counts[number])} | figures
         result[what] = {"feature": grouping.feature, "groups": groups}
     return result
 
 
-def _figures(test: TestRows, answers: Answers, rows: Bool, *, least: int) -> dict[str, float]:
+def _figures(test: TestRows, model: str, answers: Answers, rows: Bool, *, least: int) -> dict[str, float]:
     """Rounded to two decimals; AUROC only where both outcomes have enough patients for themselves."""
-    labels = test.labels[rows]
-    result = {"error": float(errors(test.task, answers, test.labels)[rows].mean())}
+    task = test.one.task
+    result = {"error": float(errors(task, answers, test.one.labels)[rows].mean())}
     result["cannot_say"] = float((~answers.said[rows]).mean())
-    if test.task.kind == "binary":
-        sides = [len(np.unique(test.patients[rows][labels == side])) for side in (0.0, 1.0)]
+    if task.yes_or_no:
+        part = test.every.of(np.isin(test.every.at, test.one.at[rows]))
+        sides = [len(np.unique(part.patients[part.labels == side])) for side in (0.0, 1.0)]
         if min(sides) >= least:
-            own = np.log(answers.p[rows, 1:]).astype(np.float32)  # any increasing function of the risk
-            result["auroc"] = float(exact_metrics(own, labels, test.task)["auroc"])
+            own = part.scores[model]  # calibration keeps the order
+            result["auroc"] = float(exact_metrics(own, part.labels, task, weights=part.weights)["auroc"])
     return {name: round(value, 2) for name, value in result.items()}

@@ -42,8 +42,6 @@ def open_site(config: SiteConfig) -> Finished:
             f"{config.plan}: is another plan than that of {path}; benefit looks at the run of that model: name its "
             "plan, or wait until a run of this one has ended."
         )
-    if received.plan.sequence is not None:
-        raise ConsiliumError(f"{path}: its plan has [sequence]; benefit is made for plans without one.")
     check_writable(*(config.folder / name for name in (OUTPUTS, PAGE, REPORT)))
     torch.set_num_threads(1)  # models of this size lose time to threads; one thread also fixes the order of sums
     return Finished(SiteRows(config, received.plan), received, hashlib.sha256(data).hexdigest())

@@ -74,7 +74,8 @@ def _site(name: str, entries: Sequence[Entry]) -> tuple[str, ...]:
     ]
     sets = [e["conformal"] for e in entries if "covered" in e["conformal"]]
     covered = sum(e["covered"] * e["patients"] for e in sets) / sum(e["patients"] for e in sets)
-    both = [e["cannot_say"] for e in entries if e["kind"] != "regression" and "error_of_the_rest" in e["cannot_say"]]
+    of_shares = [e["cannot_say"] for e in entries if e["kind"] not in ("regression", "ordinal")]
+    both = [each for each in of_shares if "error_of_the_rest" in each]
     share = mean(e["cannot_say"]["share"] for e in entries if "share" in e["cannot_say"])
     errors = [_mean(e[key] for e in both) for key in ("error_of_all", "error_of_the_rest")]
     return (name, f"{fitted} of {len(judged)}", *cells, f"{covered:.1%}", f"{share:.0%}", *errors)

@@ -70,10 +70,10 @@ def fired(config: SiteConfig, data: bytes) -> dict[str, tuple[float, float]]:
     if outputs is None:
         raise ValueError(why or f"{config.folder / MODEL}: no outputs beside it")
     rows, model = finished.rows, finished.received
-    test = rows.table.features[rows.rows(TEST)]
+    test, hours = (part[rows.rows(TEST)] for part in (rows.table.features, rows.table.hours))
     result = {}
     for name, shift in SHIFTS.items():
         moved = shift(test, model.plan, model, np.random.default_rng(0))
-        strange = outputs.detector.strange(network_inputs(model, moved))
-        result[name] = (float(strange.mean()), float(outputs.detector.gaps(missing(moved)).mean()))
+        strange = outputs.detector.strange(network_inputs(model, moved, hours))
+        result[name] = (float(strange.mean()), float(outputs.detector.gaps(missing(moved, hours)).mean()))
     return result

@@ -199,7 +199,8 @@ def test_secrets_of_a_site_come_from_the_operating_system_alone() -> None:
     for name in ("privacy/noisy_scores.py", "privacy/noisy_moments.py"):
         assert by_name.pop(name) == {"np.random"}
     assert by_name.pop("secure/cli.py") == {"os.urandom"}
-    for name in ("benefit/bootstrap.py", "benefit/calibrate.py"):  # draws behind figures that stay at the site
+    # Draws behind figures that stay at the site.
+    for name in ("benefit/bootstrap.py", "benefit/calibrate.py", "benefit/labelled.py"):
         assert by_name.pop(name) == {"np.random"}
     assert by_name.pop("training/trainer.py") == {"np.random", "torch.Generator", "torch.rand"}  # batches
     assert by_name.pop("adapt/draws.py") == {"np.random"}  # which labels are drawn: no release

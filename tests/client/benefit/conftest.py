@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,12 +15,14 @@ from client.benefit.site import PAGE, REPORT
 from client.config import SiteConfig, find_sites, load_site
 from client.predict import predict_file
 from client.sessions import close_sessions
-from common.plan import Plan
+from common.plan import Plan, plan_from_dict
 from experiments.simulate import simulate
 from tests.conftest import small_plan, small_table
+from tests.hourly import hourly_content, hourly_tables, write_site
 
 SITES = ("north", "south", "west")
 ROWS = 300
+STAYS = 400
 Run = Callable[..., Path]
 
 
@@ -31,6 +35,30 @@ def run_small(folder: Path, plan: Plan, **tables: pd.DataFrame) -> Path:
     simulate(plan, find_sites(hospitals), folder / "out")
     close_sessions()
     return folder / "out" / "sites"
+
+
+def stays_content(**model: Any) -> dict[str, Any]:
+    """The small plan with hours, with every kind of task but several classes, and a sex."""
+    content = hourly_content(**model)
+    content["features"].append({"name": "sex_male", "kind": "binary"})
+    grade = {"name": "severity", "kind": "ordinal", "label": "grade", "classes": [0, 1, 2, 3]}
+    content["tasks"].insert(2, grade)
+    return content
+
+
+def stays_tables(seed: int, stays: int = STAYS) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One hospital of `stays_content`: 200 patients of two stays each."""
+    rows, hours = hourly_tables(seed, stays)
+    random = np.random.default_rng(1_000 + seed)
+    ill = rows["days"] + random.normal(0, 1.5, len(rows))
+    return rows.assign(grade=np.digitize(ill, [2, 5, 8]), sex_male=random.integers(0, 2, len(rows))), hours
+
+
+def write_stays(folder: Path) -> Path:
+    """The hospitals of `stays_content`."""
+    for seed, name in enumerate(SITES):
+        write_site(folder, name, *stays_tables(seed))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +77,18 @@ def made(north: SiteConfig) -> Iterator[dict[str, object]]:
     yield make(north)
     for name in (REPORT, PAGE, OUTPUTS):
         (north.folder / name).unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def stays(tmp_path_factory: pytest.TempPathFactory) -> SiteConfig:
+    """North after a run of `stays_content`, with its report; what a test writes there, others of its module see."""
+    folder = tmp_path_factory.mktemp("stays")
+    content = stays_content(dropout=0.0) | {"training": {"rounds": 8, "batch_size": 32, "learning_rate": 0.3}}
+    simulate(plan_from_dict(content, source="stays"), find_sites(write_stays(folder / "hospitals")), folder / "out")
+    close_sessions()
+    config = load_site(folder / "out" / "sites" / "north")
+    make(config)
+    return config
 
 
 def predictions(north: SiteConfig, table: Path, tmp_path: Path, **options: bool) -> pd.DataFrame:

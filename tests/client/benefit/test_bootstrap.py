@@ -108,9 +108,11 @@ def test_a_class_of_few_rows_is_left_aside(plan: Plan) -> None:
 
 def test_too_few_cases_are_no_comparison(plan: Plan, binary: Task) -> None:
     labels, own = np.array([0.0] * 30 + [1.0] * 4, dtype="f4"), np.zeros((34, 1), "f4")
-    assert too_few(binary, labels) == "4 of 34 rows are outside the largest class; at least 5 are needed"
-    assert compare(binary, own, own, labels, np.arange(34).astype(np.str_), seed=0) is None
-    assert too_few(plan.task("stay"), labels[:4]) is not None and too_few(plan.task("stay"), labels) is None
+    names = np.arange(34).astype(np.str_)
+    assert too_few(binary, labels, names) == "4 of 34 rows are outside the largest class; at least 5 are needed"
+    assert compare(binary, own, own, labels, names, seed=0) is None
+    stay = plan.task("stay")
+    assert too_few(stay, labels[:4], names[:4]) is not None and too_few(stay, labels, names) is None
 
 
 def test_cases_of_one_patient_are_no_comparison(binary: Task) -> None:

@@ -57,7 +57,7 @@ def test_the_quantile_is_the_finite_sample_one() -> None:
 def test_with_eight_patients_every_outcome_is_possible(plan: Plan) -> None:
     own, labels = _draw(np.random.default_rng(0), 8)
     fitted = fit_conformal(plan.task("death"), Calibrator(), own, labels, np.arange(8).astype(np.str_))
-    assert fitted.patients == 8 and fitted.sets(np.array([[0.999, 0.001]])).all()
+    assert fitted.patients == 8 and fitted.sets(plan.task("death"), np.array([[0.999, 0.001]])).all()
     low, high = fit_conformal(plan.task("stay"), Calibrator(), own, labels, np.arange(8).astype(np.str_)).interval(
         plan.task("stay"), np.array([5.0])
     )
@@ -85,5 +85,5 @@ def test_no_set_is_empty(plan: Plan) -> None:
     labels = (random.random(200) < 0.5).astype("f4")
     own = (np.where(labels == 1, 1, -1) * random.choice([0.2, 4.0], 200, p=[0.05, 0.95])).astype("f4")[:, None]
     fitted = fit_conformal(plan.task("death"), Calibrator(), own, labels, np.arange(200).astype(np.str_))
-    sets = fitted.sets(Calibrator().probabilities(plan.task("death"), own))
+    sets = fitted.sets(plan.task("death"), Calibrator().probabilities(plan.task("death"), own))
     assert fitted.quantile < 0.5 and (sets.sum(axis=1) == 1).all()
