@@ -22,6 +22,7 @@ from common.intervals import over_splits, summarise
 from common.plan.rules import Balancing
 from experiments.commit import ROOT, claim
 from experiments.defaults import JUDGED_PER_TRAINED, Federation, Measured, difference, runs, study
+from experiments.plainly import plainly
 
 PLAIN, *OTHERS = get_args(Balancing)
 
@@ -135,4 +136,4 @@ def main(data: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    plainly(lambda: main(Path(sys.argv[1]), sys.argv[2:]))

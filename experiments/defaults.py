@@ -22,6 +22,7 @@ from common.files import read_plan, write_atomic
 from common.intervals import over_splits
 from common.plan.data import SplitRules
 from experiments.commit import ROOT, claim
+from experiments.plainly import plainly
 from experiments.simulate import simulate
 
 _HEAD = """# How the defaults were chosen
@@ -137,4 +138,4 @@ def main(data: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    plainly(lambda: main(Path(sys.argv[1]), sys.argv[2:]))

@@ -28,6 +28,7 @@ from common.scores import exact_metrics, task_columns
 from common.tally import sigmoid
 from experiments.commit import ROOT, commit
 from experiments.defaults import JUDGED_PER_TRAINED
+from experiments.plainly import plainly
 from experiments.simulate import simulate
 from server.result import MODEL
 
@@ -129,4 +130,4 @@ def main(data: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    plainly(lambda: main(Path(sys.argv[1])))

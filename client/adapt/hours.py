@@ -31,8 +31,5 @@ def last_states(tensors: Mapping[str, Float64], hours: Tensor, rules: ModelRules
 
 
 def last_summaries(hours: Tensor) -> Float64:
-    """(n, 5 S) of each feature the mean, least, greatest and last z-score, and the share of the hours that have one.
-
-    hours: (n, H, 3 S) as `encode_hours` makes them.
-    """
+    """(n, 6 S) `summaries` up to the last hour. hours: (n, H, 3 S) as `encode_hours` makes them."""
     return np.asarray(torch.cat([summaries(part)[:, -1] for part in hours.split(_AT_ONCE)]).double().numpy())

@@ -19,6 +19,7 @@ from experiments.adapt.document import Hourly, document
 from experiments.adapt.study import held_out, of_stays
 from experiments.commit import claim
 from experiments.hourly.study import ENCODERS, on_public_data
+from experiments.plainly import plainly
 from experiments.results.study import ROOT
 
 _PLAN, _SITES, _SEED = "eicu.toml", "eicu_demo/by_site_group", 300
@@ -65,4 +66,5 @@ def _each(plan: Plan, sites: Sequence[SiteConfig], work: Path, only: Sequence[st
     return found
 
 
-main()
+if __name__ == "__main__":
+    plainly(main)

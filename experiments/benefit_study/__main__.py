@@ -11,6 +11,7 @@ from common.files import write_atomic
 from experiments.benefit_study.document import section
 from experiments.benefit_study.study import demo, heart
 from experiments.commit import ROOT, claim
+from experiments.plainly import plainly
 
 _HEAD = """# What the hospitals' own reports say
 
@@ -45,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

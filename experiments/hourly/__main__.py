@@ -13,6 +13,7 @@ from experiments.baselines.learners import MOST_SVM_ROWS
 from experiments.commit import ROOT, claim
 from experiments.hourly.document import document
 from experiments.hourly.study import PLAN, article, encoders, fresh_seeds, on_public_data
+from experiments.plainly import plainly
 
 
 def main() -> None:
@@ -47,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.files import write_atomic
 from experiments.commit import ROOT, claim
+from experiments.plainly import plainly
 from experiments.privacy_cost.chosen import Choice, read, write
 from experiments.privacy_cost.document import head, section
 from experiments.privacy_cost.work import choose, measured
@@ -43,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.files import write_atomic
 from experiments.commit import claim
+from experiments.plainly import plainly
 from experiments.results.document import section
 from experiments.results.held_out import held_out
 from experiments.results.study import ROOT, baselines, examples, federations, gathered
@@ -51,4 +52,5 @@ def main() -> None:
         write_atomic(ROOT / "docs" / "results.md", "\n".join(parts).encode())
 
 
-main()
+if __name__ == "__main__":
+    plainly(main)

@@ -14,6 +14,7 @@ import numpy as np
 from client.data.synthetic import hospitals, write_hospitals
 from common.files import write_atomic
 from experiments.commit import ROOT, commit
+from experiments.plainly import plainly
 from experiments.wrong_site.document import Federation, document
 from experiments.wrong_site.faults import KINDS
 from experiments.wrong_site.flipped import flipped
@@ -63,4 +64,4 @@ def _federation(name: str, plan: Path, folder: Path, work: Path, faults: int, se
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

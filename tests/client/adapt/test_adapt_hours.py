@@ -144,11 +144,13 @@ def test_logistic_regression_gets_the_summaries_of_the_baselines_and_is_that_of_
     monkeypatch.setattr("client.adapt.choose.PENALTIES", np.array([1.0]))
     model = made(hourly_plan(z_clip=1000.0))
     material = given(tmp_path, model, NEW | {"exclude": ["lactate"]}, own_tables())
-    found = np.split(summaries(material.hours)[:, -1].astype(np.float64), 5, axis=1)
+    found = np.split(summaries(material.hours)[:, -1].astype(np.float64), 6, axis=1)
     mean, std = model.normaliser.mean[2:], model.normaliser.std[2:]
     parts = [*(np.nan_to_num((part - mean) / std) for part in found[:4]), found[4] / HOURS]
-    for part in parts:
+    parts.append(np.nan_to_num(found[5] / HOURS, nan=1.0))
+    for part in parts[:5]:
         part[:, 2] = 0.0  # lactate is not shown
+    parts[5][:, 2] = 1.0  # and was seen never
     known = ~np.isnan(material.features)
     row = np.where(known, (material.features - model.normaliser.mean[:2]) / model.normaliser.std[:2], 0.0)
     expected = np.hstack([row, ~known, *parts])
