@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from client.at_rest.files import is_sealed
+from client.at_rest.files import MODEL, is_sealed
 from client.at_rest.key import vaulted
 from client.benefit.answers import answer
 from client.benefit.answers import columns as further_columns
@@ -22,6 +22,7 @@ from client.benefit.site import read_outputs
 from client.config import SITE_FILE, load_site
 from client.data.site_table import SiteTable
 from client.data.table import load_for_prediction
+from client.site_parts import own_model
 from common.errors import DataError, ModelFileError
 from common.files import check_writable, exists, read_bytes, write_atomic
 from common.hourly import hour_scores, known_at_last
@@ -53,10 +54,15 @@ def predict_file(
     each task mean. Raises ModelFileError for the model, ConsiliumError where it does not open, and DataError or
     PlanError for the table.
     """
-    data, outputs, stale = _open(model)
+    loaded, outputs, stale = _open(model)
     if stale is not None:
         warn(stale)
-    loaded = ModelFile.from_bytes(data, source=str(model))
+    if set(loaded.left_out) == {task.name for task in loaded.plan.tasks} and loaded.plan.model.local:
+        raise ModelFileError(
+            f"{model}: its heads stay at the hospitals (model.local); predict with the model in a hospital's folder."
+        )
+    if loaded.plan.model.scaling == "site" and not is_sealed(read_bytes(model)):
+        warn(f"{model}: each hospital of its federation has its own scaling of features; this one is the pooled one.")
     site = load_site(table)
     for source in (model, site.source, *site.tables):
         if out.resolve() == source.resolve():
@@ -112,12 +118,23 @@ def model_bytes(model: Path) -> bytes:
     return vaulted(load_site(model.parent)).read(model)
 
 
-def _open(model: Path) -> tuple[bytes, SiteOutputs | None, str | None]:
+def _open(model: Path) -> tuple[ModelFile, SiteOutputs | None, str | None]:
     """The model; where it is a site's own, that site's outputs for it, or why they are not used."""
     opened = model_bytes(model)
+    loaded = used_here(model, opened)
     if not is_sealed(read_bytes(model)):
-        return opened, None, None
-    return opened, *read_outputs(load_site(model.parent), opened)
+        return loaded, None, None
+    return loaded, *read_outputs(load_site(model.parent), opened)
+
+
+def used_here(model: Path, data: bytes) -> ModelFile:
+    """A model file, opened; in a site's folder that of the last run has the site's own scaling and heads.
+
+    One that the site has adapted has them already. Raises ConsiliumError.
+    """
+    if is_sealed(read_bytes(model)) and model.name == MODEL:
+        return own_model(load_site(model.parent), data)
+    return ModelFile.from_bytes(data, source=str(model))
 
 
 def predict_scores(model: ModelFile, features: np.ndarray, hours: np.ndarray | None = None) -> np.ndarray:

@@ -13,6 +13,7 @@ from client.at_rest.files import Vaulted
 from client.at_rest.key import vaulted
 from client.ledger.ledger import LEDGER, Ledger
 from client.ledger.opening import BEGUN
+from client.local_parts import LocalParts
 from client.own_log import own_file
 from client.policy.policy import Policy, load_policy
 from client.secure.answers import Round, SecureSite
@@ -129,6 +130,11 @@ class Session(SiteRows):
     def vaulted(self) -> Vaulted:
         """Seals and opens what this site keeps encrypted on its disk."""
         return vaulted(self.config)
+
+    @cached_property
+    def local_parts(self) -> LocalParts:
+        """The parameters that stay here while a run goes on."""
+        return LocalParts(self.config, layout_of(self.plan), self.vaulted)
 
     @cached_property
     def secure(self) -> SecureSite:

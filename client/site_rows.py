@@ -18,10 +18,11 @@ from client.training.trainer import TrainingSet
 from common.errors import Refusal
 from common.evaluation import Evaluation
 from common.hourly import judged, with_hours
-from common.model import Layout, Normaliser, encode_stays, weight_level
+from common.model import Layout, Normaliser, SiteScaling, encode_stays, weight_level
 from common.plan import Plan
 from common.privacy.bins import rows_of_patient
 from common.scores import exact_metrics
+from common.survey import Survey
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
@@ -72,6 +73,19 @@ class SiteRows:
             features, hours = (torch.from_numpy(p).to(self.device) for p in (self.table.features, self.table.hours))
             self._encoded[key] = encode_stays(features, hours, normaliser, self.plan)
         return self._encoded[key]
+
+    @cached_property
+    def scaling(self) -> SiteScaling:
+        """From the moments of this site's own training rows, which stay here."""
+        survey, train = Survey(self.plan), self.rows(TRAIN)
+        features, labels = self.table.features[train], self.table.labels[train]
+        hours = None if self.plan.sequence is None else self.table.hours[train]
+        return SiteScaling(*survey.moments(survey.of(features, labels, survey.first_edges(), hours=hours)))
+
+    def scaled(self, normaliser: Normaliser) -> Normaliser:
+        """The pooled normaliser as this site uses it, which the plan decides."""
+        own = self.plan.model.scaling == "site"
+        return self.scaling.of(normaliser, self.plan) if own else normaliser
 
     def labels(self, normaliser: Normaliser) -> np.ndarray:
         """(rows, T + K H) float32, see `common.hourly`; tasks that were left out count as unlabelled."""

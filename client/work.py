@@ -1,15 +1,16 @@
 """What a site does for each kind of message: read the request, compute, return a Release. The door sends it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from client import comparison
-from client.at_rest.files import MODEL
 from client.release import Acknowledgement, Answer, Declaration, Opinion, Release, Statistics, Update
 from client.request import Request
 from client.session import Session
+from client.site_parts import files_of, parts_of
 from client.site_rows import TEST, TRAIN, VALIDATION
 from client.training import private_work
 from client.training.trainer import Trainer, batch_generator
@@ -17,11 +18,11 @@ from common.associations import STAGE
 from common.broadcast import Broadcast
 from common.errors import Refusal
 from common.evaluation import Evaluation
-from common.files import write_atomic
+from common.files import write_atomic, write_set
 from common.hourly import judged
 from common.layouts import evaluation_of, survey_of
 from common.model import Normaliser
-from common.model_file import ModelFile
+from common.model_file import ModelFile, untaught
 from common.privacy.evaluation import PrivateEvaluation
 from common.schedule import learning_rate
 from common.scores import exact_metrics, scores_of_logits, scores_of_oracle
@@ -99,14 +100,19 @@ def train(session: Session, request: Request) -> Release:
         raise Refusal("other_start", "the parameters, or the scaling of features, of round 1 are others.")
     if plan.privacy.per_patient:
         return private_work.train(session, request, received, _weights(session, received.normaliser))
+    received = _with_own(session, received, before=request.round)
     # Tallies have no noise: where the plan promises some, they do not travel.
     tallies = _evaluate(session, received, evaluation, VALIDATION) if plan.privacy.unit == "none" else np.zeros(0)
     generator = batch_generator(plan.seeds.training, session.config.name, request.round, session.device)
     rate = learning_rate(plan.training, request.round)
-    trainer = Trainer(session.network, received.normaliser)
-    data = session.training_set(received.normaliser)
+    data = session.training_set(session.scaled(received.normaliser))
+    trainer = Trainer(session.network, received.normaliser, own_rows=len(data.inputs) if plan.model.local else None)
     trained = trainer.train(received.parameters, data, generator=generator, rate=rate)
-    return Update(trained - received.parameters, _weights(session, received.normaliser), tallies)
+    moved = trained - received.parameters
+    if plan.model.local and np.isfinite(trained).all():  # the door refuses what is not finite
+        session.local_parts.keep(request.round, started=received.parameters, trained=trained)
+        moved[session.network.layout.local] = 0.0
+    return Update(moved, _weights(session, received.normaliser), tallies)
 
 
 def evaluate(session: Session, request: Request) -> Release:
@@ -114,19 +120,20 @@ def evaluate(session: Session, request: Request) -> Release:
     session.require_patients()
     final = request.stage > 0
     received, evaluation = _receive(session, request, final=final)
+    received = _with_own(session, received)
     return Statistics(_evaluate(session, received, evaluation, TEST if final else VALIDATION), "evaluation")
 
 
 def finish(session: Session, request: Request) -> Release:
     """Keep model, normaliser and plan at the site, with the site's own results on its own test rows."""
     received, _ = _receive(session, request, final=True)
-    available = received.normaliser.task_available > 0
-    left_out = tuple(t.name for t, present in zip(session.plan.tasks, available, strict=True) if not present)
-    model = ModelFile(session.plan, received.parameters, received.normaliser, left_out)
-    folder = session.config.folder
-    results = json.dumps(_own_results(session, received), indent=1).encode()
-    write_atomic(folder / "evaluation.json", results, private=True)
-    session.vaulted.write(folder / MODEL, model.to_bytes())
+    here = _with_own(session, received)
+    left_out = untaught(session.plan, received.normaliser)
+    model = ModelFile(session.plan, received.parameters, received.normaliser, left_out).to_bytes()
+    results = json.dumps(_own_results(session, here), indent=1).encode()
+    write_atomic(session.config.folder / "evaluation.json", results, private=True)
+    parts = parts_of(session, here.parameters)
+    write_set(files_of(session.config.folder, session.vaulted, model, parts), private=True)
     return Acknowledgement()
 
 
@@ -145,6 +152,13 @@ def _receive(session: Session, request: Request, *, final: bool) -> tuple[Broadc
     return received, evaluation
 
 
+def _with_own(session: Session, received: Broadcast, *, before: int | None = None) -> Broadcast:
+    """What came, with the parameters that stay at this site; before: the round that is about to be trained."""
+    if not session.plan.model.local:
+        return received
+    return replace(received, parameters=session.local_parts.put_into(received.parameters, before=before))
+
+
 def _digest(received: Broadcast) -> str:
     return start_digest(received.parameters, received.normaliser)
 
@@ -153,7 +167,7 @@ def _scores(session: Session, received: Broadcast, rows: np.ndarray) -> np.ndarr
     index = torch.from_numpy(rows).to(session.device)
     with torch.no_grad():
         parameters = torch.from_numpy(received.parameters).to(session.device)
-        logits = session.network.logits(parameters, session.inputs(received.normaliser)[index])
+        logits = session.network.logits(parameters, session.inputs(session.scaled(received.normaliser))[index])
     return scores_of_logits(logits, received.normaliser, session.plan)
 
 

@@ -100,6 +100,12 @@ class ModelFile:
         )
 
 
+def untaught(plan: Plan, normaliser: Normaliser) -> tuple[str, ...]:
+    """Tasks without a trained head in the model that all sites share: those left out, all where heads stay at sites."""
+    available = zip(plan.tasks, normaliser.task_available, strict=True)
+    return tuple(task.name for task, present in available if not present or plan.model.local)
+
+
 def _facts(data: bytes) -> dict[str, Any]:
     """What stands beside the tensors: 8 bytes of length, then JSON with free-form strings (the safetensors format)."""
     length = int.from_bytes(data[:8], "little")

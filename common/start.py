@@ -12,7 +12,7 @@ from common.model_file import ModelFile
 from common.plan import Plan
 
 Float32 = NDArray[np.float32]
-_SAME = ("hidden", "linear_path", "piecewise_bins", "z_clip", "encoder", "sequence_width", "sequence_layers")
+_SAME = ("hidden", "linear_path", "piecewise_bins", "z_clip", "encoder", "sequence_width", "sequence_layers", "scaling")
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,13 @@ class Survey:
         rows, moments, counts, labels = np.split(total, [1, 1 + 3 * features, len(total) - 3 * tasks])
         return rows, moments.reshape(3, features), counts.reshape(-1, SURVEY_BINS), labels.reshape(3, tasks)
 
+    def moments(self, total: Float64) -> tuple[Float64, Float64, Float64]:
+        """(count, mean, std) of each feature, (F + S,), in plan units; std is 0 where nothing varies."""
+        _, (count, first, second), _, _ = self._parts(total)
+        low, span = self._range
+        mean, std = _moments(count, first, second)
+        return count, low + mean * span, np.where(std < 1.0, std * span, 0.0)  # within a range 0.5 is the most
+
     def second_edges(self, total: Float64) -> Float32:
         """Inner edges of pass 2 from the sum of pass 1."""
         _, _, counts, _ = self._parts(total)

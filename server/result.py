@@ -9,7 +9,7 @@ from common.broadcast import Broadcast
 from common.evaluation import SITE_METRICS
 from common.files import write_atomic
 from common.model import Layout, Normaliser
-from common.model_file import ModelFile
+from common.model_file import ModelFile, untaught
 from common.plan import Plan
 from server.journal import RunState
 from server.phases.stopping import stops
@@ -65,6 +65,10 @@ def assemble(
         result["survey_noise"] = facts["survey_noise"]
     if secure and protocol is not None:
         result["secure_aggregation"] = dict(protocol)
+    if plan.model.scaling != "pooled":
+        result["scaling"] = plan.model.scaling
+    if plan.model.local:
+        result["local"] = list(plan.model.local)
     if "start" in facts:
         result["start"] = facts["start"]
     learnt = facts["history"]
@@ -130,7 +134,7 @@ def _bytes_down(plan: Plan, state: RunState) -> int:
 def write_model(plan: Plan, state: RunState, folder: Path) -> None:
     """Write model.safetensors: parameters, normaliser and plan."""
     normaliser = Normaliser.from_vector(state.arrays["normaliser"], plan)
-    left_out = tuple(state.facts["left_out"]["tasks"])
+    left_out = untaught(plan, normaliser)
     write_atomic(folder / MODEL, ModelFile(plan, state.arrays["parameters"], normaliser, left_out).to_bytes())
 
 

@@ -111,6 +111,10 @@ def used_rows(material: Material, seed: int) -> Index:
 def material_of(model: ModelFile, plan: Plan, site: SiteConfig, warn: Tell = lambda text: None) -> Material:
     """The site's rows for the last task of `plan`. Raises DataError where there are too few labels to learn from."""
     task = plan.tasks[-1]
+    if len(model.left_out) == len(model.plan.tasks) and model.plan.model.local:
+        raise ModelFileError(
+            "the model's heads stay at the hospitals (model.local); adapt the one in a hospital's folder."
+        )
     if len(model.left_out) == len(model.plan.tasks):
         raise ModelFileError("the model has no trained task, and so no encoder to build on.")
     table = load_table(site, plan)

@@ -1,6 +1,7 @@
 """From files to files: what `consilium adapt` reads, refuses and writes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from client.adapt.task import read_task
 from client.at_rest.files import is_sealed
 from client.at_rest.key import vaulted
 from client.config import load_site
-from client.predict import model_bytes
+from client.predict import model_bytes, used_here
 from common.errors import ConsiliumError, DataError
 from common.files import check_writable, exists, read_bytes, write_set
 
 SEALED = ".safetensors.enc"
 _OWN = {"site.toml", "policy.toml", "plan.json", "benefit.json", "unlike.json", "evaluation.json", "data_report.json"}
-_OWN |= {"benefit.html", "outputs.safetensors.enc"}
+_OWN |= {"benefit.html", "outputs.safetensors.enc", "parts.safetensors.enc", "heads.safetensors.enc"}
 _FEWEST = 4
 
 
@@ -57,7 +58,8 @@ def adapt_files(
     _check_place(model, out, sealed=sealed)
     _check_former(out, *pages)
     check_writable(out, *pages)
-    trained = Trained.of(model_bytes(model), model)
+    opened = model_bytes(model)
+    trained = replace(Trained.of(opened, model), model=used_here(model, opened))
     outcome = adapt(
         trained,
         config,

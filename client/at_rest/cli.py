@@ -24,8 +24,10 @@ def model(
     if not exists(path):
         raise ConsiliumError(f"{path}: no such file; a run that came to its end leaves the model there.")
     data = vaulted(config).read(path)
-    ModelFile.from_bytes(data, source=str(path))
+    taken = ModelFile.from_bytes(data, source=str(path))
     if out.resolve().is_relative_to(config.keys.resolve()) or (exists(out) and is_sealed(read_bytes(out))):
         raise ConsiliumError(f"{out}: belongs to this site's encrypted files; choose another --out.")
     write_atomic(out, data, private=True)
     Console().print(f"{out}: not encrypted; whoever reads it has the model.", soft_wrap=True)
+    if taken.plan.model.keeps_parts:
+        Console().print("It is the shared one: this site's own scaling and heads are not in it.", soft_wrap=True)

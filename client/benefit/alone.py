@@ -13,7 +13,7 @@ from client.site_rows import TRAIN, SiteRows
 from client.training.trainer import Trainer, batch_generator
 from common.model import Layout, Network, Normaliser, initial_parameters
 from common.model_file import ModelFile
-from common.plan import Plan, plan_from_dict
+from common.plan import Plan, all_shared, plan_from_dict
 from common.schedule import learning_rate
 from common.survey import Survey
 
@@ -33,6 +33,7 @@ def alone(plan: Plan, *, noise: bool = True) -> Plan:
         changes["privacy"] = {}
     content = plan.model_dump(mode="json")
     content.pop("start", None)  # an earlier model is of others
+    content = all_shared(content)
     return plan_from_dict(content | changes, source=plan.federation.name)
 
 

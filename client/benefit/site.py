@@ -10,6 +10,7 @@ from client.at_rest.files import MODEL
 from client.at_rest.key import vaulted
 from client.benefit.outputs import OUTPUTS, SiteOutputs
 from client.config import SiteConfig
+from client.site_parts import own_model
 from client.site_rows import SiteRows
 from common.errors import ConsiliumError
 from common.files import check_writable, exists, read_plan, write_set
@@ -20,7 +21,7 @@ REPORT, PAGE = "benefit.json", "benefit.html"
 
 @dataclass(frozen=True)
 class Finished:
-    """received: the model of the last run. digest: SHA-256 of its file as it was before it was sealed."""
+    """received: the model of the last run, as this site uses it. digest: SHA-256 of its file before it was sealed."""
 
     rows: SiteRows
     received: ModelFile
@@ -36,7 +37,7 @@ def open_site(config: SiteConfig) -> Finished:
     if not exists(path):
         raise ConsiliumError(f"{path}: no such file; a run that came to its end leaves the model there.")
     data = vaulted(config).read(path)
-    received = ModelFile.from_bytes(data, source=str(path))
+    received = own_model(config, data)
     if config.plan is not None and read_plan(config.plan).hash != received.plan.hash:
         raise ConsiliumError(
             f"{config.plan}: is another plan than that of {path}; benefit looks at the run of that model: name its "

@@ -48,11 +48,15 @@ def batch_generator(seed: int, site: str, round_number: int, device: torch.devic
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains one site's copy of the network for one round. frozen: (D,) parameters that keep their values, if any."""
+    """Trains one site's copy of the network for one round. frozen: (D,) parameters that keep their values, if any.
+
+    own_rows: training rows by which the penalty of parameters that stay at the site is divided: no others teach them.
+    """
 
     network: Network
     normaliser: Normaliser
     frozen: NDArray[np.bool_] | None = None
+    own_rows: int | None = None
 
     @cached_property
     def loss(self) -> MultiTaskLoss:
@@ -62,7 +66,11 @@ class Trainer:
 
     @cached_property
     def _decay(self) -> Tensor:
-        return decay_of(self.network, self.normaliser)
+        decay, layout = decay_of(self.network, self.normaliser), self.network.layout
+        if self.own_rows is None:
+            return decay
+        own = l2_penalty(layout, self.own_rows)
+        return torch.where(*(torch.from_numpy(part).to(self.network.device) for part in (layout.local, own)), decay)
 
     @cached_property
     def _resting(self) -> Tensor | None:

@@ -128,6 +128,14 @@ class Layout:
                 part[:] = np.arange(self.outputs).reshape(-1, *[1] * (part.ndim - 1))
         return result
 
+    @cached_property
+    def local(self) -> NDArray[np.bool_]:
+        """(D,) the parameters that each site trains for itself and keeps."""
+        result = np.zeros(self.parameters, dtype=np.bool_)
+        for segment in self.segments:
+            result[segment.start : segment.stop] = segment.name.split(".")[0] in self.plan.model.local
+        return result
+
     def split(self, vector: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Named views into `vector`, (D,)."""
         return {s.name: vector[s.start : s.stop].reshape(s.shape) for s in self.segments}

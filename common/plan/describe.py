@@ -8,6 +8,8 @@ from common.plan.describe_privacy import describe_privacy
 from common.plan.describe_sums import Described, describe_sums
 from common.plan.plan import Plan
 
+_PARTS = {"heads": "heads", "linear": "linear path"}
+
 
 def describe(plan: Plan) -> list[Described]:
     """Headings with lines of text, in the order in which a reviewer asks."""
@@ -73,6 +75,7 @@ def _training(plan: Plan) -> Described:
         + (f" It ends sooner after {rules.patience} without a lower validation loss." if rules.patience else ""),
         *_balancing(plan),
         *_start(plan),
+        *_own(plan),
         f"The step is applied by {sums.strategy}. A round needs {sums.least_sites} sites; a task or feature that "
         f"fewer than {sums.least_holders} sites hold is left out.",
     ]
@@ -85,6 +88,15 @@ def _balancing(plan: Plan) -> list[str]:
     if rules.combines_gradients:
         return [f"The tasks' gradients at the encoder's output are combined by {rules.balancing} (package torchjd)."]
     return ["A task counts the less, the larger its loss is at a site; these weights stay at the site."]
+
+
+def _own(plan: Plan) -> list[str]:
+    lines, parts = [], " and ".join(_PARTS[part] for part in plan.model.local)
+    if plan.model.scaling == "site":
+        lines.append("Each site maps its numeric features onto the pooled scale by its own training rows' moments.")
+    if parts:
+        lines.append(f"Each site trains its own {parts}; of the shared model they stay as they began.")
+    return lines
 
 
 def _start(plan: Plan) -> list[str]:
@@ -161,7 +173,10 @@ def _round(plan: Plan) -> str:
 
 def _staying(plan: Plan) -> Described:
     counts = "the number of rows it has (only the sites' sum), " if plan.aggregation.secure else ""
-    return "What never leaves", [f"Rows, identifiers, {counts}error texts, predictions for a patient."]
+    own = ["the moments by which it scales features"] if plan.model.scaling == "site" else []
+    own += [f"its {_PARTS[part]}" for part in plan.model.local]
+    further = "".join(f", {each}" for each in own)
+    return "What never leaves", [f"Rows, identifiers, {counts}error texts, predictions for a patient{further}."]
 
 
 def _code(code: float | str) -> str:

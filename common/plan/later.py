@@ -8,7 +8,7 @@ from typing import Any
 
 _SECTIONS: dict[str, Any] = {"sequence": None, "start": None, "survey": {"unlike": "warn"}}
 _KEYS: dict[str, dict[str, Any]] = {
-    "model": {"encoder": None, "sequence_width": None, "sequence_layers": None},
+    "model": {"encoder": None, "sequence_width": None, "sequence_layers": None, "scaling": "pooled", "local": []},
     "tasks": {"event": None, "within_h": None},
     "training": {"patience": None, "balancing": "plain", "min_local_steps": 1},
 }
@@ -33,6 +33,12 @@ def with_unused(content: dict[str, Any]) -> dict[str, Any]:
     return content | {
         name: _KEYS[name] | content[name] for name in ("model", "training") if isinstance(content.get(name), dict)
     }
+
+
+def all_shared(content: dict[str, Any]) -> dict[str, Any]:
+    """`content`, a plan as JSON, with pooled scaling and without parameters that stay at the sites."""
+    own = ("scaling", "local")
+    return content | {"model": {key: value for key, value in content["model"].items() if key not in own}}
 
 
 def _without(table: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 from common.plan.base import Section
 from common.plan.data import DataRules, Feature, SplitRules, Task
 from common.plan.later import without_unused
+from common.plan.model_rules import ModelRules
 from common.plan.privacy import Privacy
-from common.plan.rules import ROBUST_STRATEGIES, Aggregation, Evaluation, Federation, ModelRules, Seeds, Training
+from common.plan.rules import ROBUST_STRATEGIES, Aggregation, Evaluation, Federation, Seeds, Training
 from common.plan.sequence import Sequence
 from common.plan.start import Start
 from common.plan.survey import SurveyRules
@@ -103,6 +104,7 @@ class Plan(Section):
         self._check_strategy()
         self._check_privacy()
         self._check_balancing()
+        self._check_parts()
         return self
 
     def _check_sequence(self) -> None:
@@ -176,4 +178,29 @@ class Plan(Section):
             raise ValueError(
                 f"training.balancing = {rules.balancing!r} has nothing to do with start.freeze_encoder = true, for "
                 "tasks share the encoder alone; choose 'plain'"
+            )
+
+    def _check_parts(self) -> None:
+        rules = self.model
+        if rules.scaling == "site" and self.privacy.per_patient:
+            raise ValueError(
+                "model.scaling = 'site' contradicts privacy.unit = 'patient': a patient would move the inputs, and so "
+                "the clipped gradients, of all others of the site, and no noise covers that; choose 'pooled'"
+            )
+        if not rules.local:
+            return
+        if self.privacy.unit != "none":
+            raise ValueError(
+                f"model.local contradicts privacy.unit = '{self.privacy.unit}', whose noise would be for parts that "
+                "never leave; choose local = []"
+            )
+        if self.training.patience is not None:
+            raise ValueError(
+                "training.patience goes back to an earlier model, of which sites no longer have the parts of "
+                "model.local; leave one of the two out"
+            )
+        if self.frozen:
+            raise ValueError(
+                "model.local contradicts start.freeze_encoder = true: heads and linear path alone would be trained; "
+                "choose local = []"
             )

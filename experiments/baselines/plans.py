@@ -3,7 +3,7 @@
 from typing import Any
 
 from common.errors import PlanError
-from common.plan import Plan, plan_from_dict
+from common.plan import Plan, all_shared, plan_from_dict
 
 
 def one_task(plan: Plan, index: int) -> Plan:
@@ -32,4 +32,4 @@ def multi_label(plan: Plan) -> Plan:
 def _changed(plan: Plan, **sections: Any) -> Plan:
     content = plan.model_dump(mode="json")
     content.pop("start", None)  # baselines begin anew
-    return plan_from_dict(content | sections, source=plan.federation.name)
+    return plan_from_dict(all_shared(content | sections), source=plan.federation.name)

@@ -127,6 +127,7 @@ def provenance(result: Mapping[str, Any]) -> Markup:
         ("Plan", el("code", result["plan_hash"]) if result.get("plan_hash") else None),
         ("Seed", join(result.get("seed"), f" ({seeds})" if seeds else None) if "seed" in result else None),
         ("Strategy", result.get("strategy")),
+        ("Kept at each hospital", _kept(result)),
         ("Parameters", count(result["parameters"]) if "parameters" in result else None),
         ("Made by", f"Consilium {_version()}, from {result.get('schema')}"),
     ]
@@ -135,6 +136,13 @@ def provenance(result: Mapping[str, Any]) -> Markup:
         el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in facts if value is not None)),
         el("p", "A research result, not a medical device. This page is one file and loads nothing from a network."),
     )
+
+
+def _kept(result: Mapping[str, Any]) -> str | None:
+    """What of the model each hospital has for itself; None where all is shared."""
+    scaling = ["scaling of features"] if result.get("scaling") == "site" else []
+    parts = [{"linear": "linear path"}.get(part, part) for part in result.get("local", [])]
+    return ", ".join([*scaling, *parts]) or None
 
 
 def _traffic(result: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from common.model.sequence.shapes import KERNEL, SEQUENCE_INPUT
 from common.model.sequence.summaries import summaries
 from common.plan import ModelRules
-from common.plan.rules import ATTENTION_HEADS
+from common.plan.model_rules import ATTENTION_HEADS
 
 Tensors = Mapping[str, Tensor]
 
