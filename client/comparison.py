@@ -35,11 +35,11 @@ def own_part(site: SiteRows, vector: NDArray[np.float32]) -> NDArray[np.float64]
     layout = _layout(site)
     if vector.size != layout.edges_size:
         raise Refusal("malformed_request", f"{vector.size} edges instead of {layout.edges_size}.")
-    rows = site.rows(TRAIN)
     edges = vector.reshape(len(layout.measured), -1)
     if edges.size and (edges.min() < 0.0 or edges.max() > 1.0 or (np.diff(edges, axis=1) < 0.0).any()):
         raise Refusal("malformed_request", "edges that do not rise from 0 to 1.")
-    return layout.of(site.table.features[rows], site.table.labels[rows], edges) * _declared(site)
+    features, labels, hours = _training(site)
+    return layout.of(features, labels, edges, hours=hours) * _declared(site)
 
 
 def findings(site: SiteRows, vector: NDArray[np.float32]) -> tuple[Finding, ...]:
@@ -55,9 +55,7 @@ def findings(site: SiteRows, vector: NDArray[np.float32]) -> tuple[Finding, ...]
     others = layout.without(total, own_part(site, edges))
     if not layout.plausible(others) or others[0] < LEAST_OTHERS:
         return _outside(site)  # not the sum of hospitals: it is held against nothing
-    rows = site.rows(TRAIN)
-    values = layout.values(site.table.features[rows], site.table.labels[rows])
-    compared = Compared(layout, values, others, edges.reshape(len(layout.measured), -1))
+    compared = Compared(layout, layout.values(*_training(site)), others, edges.reshape(len(layout.measured), -1))
     return (*_outside(site), *compared.findings())
 
 
@@ -86,6 +84,12 @@ def read_findings(config: SiteConfig, plan_hash: str | None = None) -> tuple[str
         return tuple(str(finding["words"]) for finding in content["findings"])
     except (ValueError, TypeError, KeyError):
         raise ConsiliumError(f"{path}: is damaged; the next comparison writes it again.") from None
+
+
+def _training(site: SiteRows) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Features, labels and hours of the training rows, as `Associations.values` takes them."""
+    rows, table = site.rows(TRAIN), site.table
+    return table.features[rows], table.labels[rows], table.hours[rows]
 
 
 def _layout(site: SiteRows) -> Associations:

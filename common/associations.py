@@ -29,18 +29,19 @@ _MOST_FEATURES = 128  # with more, pairs of two features would be most of a surv
 class Associations:
     """Layout: rows; a histogram of each column; for each pair its rows; for each pair rows times rank correlation.
 
-    A column is a feature or a label, features first. Numeric ones have BINS bins, the others one for each code.
+    A column is a feature or a label, features first. Numeric ones have BINS bins, the others one for each code. Of an
+    hourly feature it is the mean over the hours of a stay at which it was measured.
     """
 
     plan: Plan
 
     @cached_property
     def columns(self) -> tuple[Feature | Task, ...]:
-        return (*self.plan.features, *(self.plan.tasks[index] for index in self._tasks))
+        return (*self.plan.inputs, *(self.plan.tasks[index] for index in self._tasks))
 
     @cached_property
     def _tasks(self) -> tuple[int, ...]:
-        """Those with one label for each row: what happens by the hour goes together with hours, which are not here."""
+        """Those with one label for each row."""
         return tuple(index for index, task in enumerate(self.plan.tasks) if not task.hourly)
 
     @cached_property
@@ -56,7 +57,7 @@ class Associations:
     @cached_property
     def _blocks(self) -> tuple[tuple[int, str], ...]:
         """Index in `Layout.block_names`, and name, of each column's block."""
-        features, tasks = self.plan.features, self.plan.tasks
+        features, tasks = self.plan.inputs, self.plan.tasks
         inputs = [(1 + len(tasks) + index, f"input:{feature.name}") for index, feature in enumerate(features)]
         return (*inputs, *((1 + index, f"task:{tasks[index].name}") for index in self._tasks))
 
@@ -64,7 +65,7 @@ class Associations:
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Of columns, the one whose block comes first in front. Without two features where the plan has very many."""
         order = sorted(range(len(self.columns)), key=lambda column: self._blocks[column][0])
-        features = len(self.plan.features)
+        features = len(self.plan.inputs)
         few = features <= _MOST_FEATURES
         return tuple(pair for pair in combinations(order, 2) if few or max(pair) >= features)
 
@@ -98,30 +99,34 @@ class Associations:
     def edges_of(self, fine: Float32) -> Float32:
         """(measured, BINS - 1) inner edges, in scaled values: every eighth of the survey's, which hold equal shares.
 
-        fine: (numeric features, bins - 1), the edges of the survey's second pass. Regression labels, of which the
-        survey has no histogram, get equal bins.
+        fine: (numeric features, bins - 1), the edges of the survey's second pass. Hourly features and regression
+        labels, of which the survey has no histogram, get equal bins.
         """
         step = (fine.shape[1] + 1) // BINS
         coarse = fine[:, step - 1 :: step][:, : BINS - 1]
-        labels = len(self.measured) - len(coarse)
-        equal = np.tile(np.arange(1, BINS, dtype=np.float32) / BINS, (labels, 1))
+        others = len(self.measured) - len(coarse)
+        equal = np.tile(np.arange(1, BINS, dtype=np.float32) / BINS, (others, 1))
         return np.concatenate([coarse, equal]).astype(np.float32)
 
-    def of(self, features: Float32, labels: Float32, edges: Float32) -> Float64:
-        """One site's vector, (size,), of its training rows.
+    def of(self, features: Float32, labels: Float32, edges: Float32, *, hours: Float32 | None = None) -> Float64:
+        """One site's vector, (size,), of its training rows. The first, second and last as for `values`.
 
-        features: (n, F), labels: (n, T), both float32 in plan units with NaN for missing. edges: as `edges_of`.
+        edges: as `edges_of`.
         """
-        values = self.values(features, labels)
+        values = self.values(features, labels, hours)
         known, correlation = self.correlations(values)
         first, second = np.array(self.pairs, dtype=np.int64).reshape(-1, 2).T
         rows, together = known[first, second], correlation[first, second]
         products = np.rint(rows * together * GRID) / GRID
         return np.concatenate([np.array([float(len(values))]), *self.histograms(values, edges), rows, products])
 
-    def values(self, features: Float32, labels: Float32) -> Float64:
-        """(n, columns) of features, (n, F), and labels, (n, T)."""
-        return np.concatenate([features, labels[:, list(self._tasks)]], axis=1).astype(np.float64)
+    def values(self, features: Float32, labels: Float32, hours: Float32 | None = None) -> Float64:
+        """(n, columns) of features, (n, F), labels, (n, T), and hours, (n, H, S), of a plan that has some.
+
+        All float32 in plan units with NaN for missing.
+        """
+        means = [] if hours is None else [_mean_of_hours(hours)]
+        return np.concatenate([features, *means, labels[:, list(self._tasks)]], axis=1).astype(np.float64)
 
     def without(self, total: NDArray[np.floating], own: Float64) -> Float64:
         """What the other sites have of `total`, (size,); 0 in columns and pairs that it leaves out."""
@@ -188,6 +193,13 @@ class Associations:
         correlation = np.where(of_pairs > 0.5, both / np.maximum(of_pairs, 1.0), 0.0).clip(-1.0, 1.0)
         mean[first, second] = mean[second, first] = correlation
         return rows, mean
+
+
+def _mean_of_hours(hours: Float32) -> Float64:
+    """(n, S) means of (n, H, S) over the hours at which a value is known; NaN where none is."""
+    known = ~np.isnan(hours)
+    total, count = np.where(known, hours, 0.0).sum(axis=1, dtype=np.float64), known.sum(axis=1)
+    return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
 
 
 def codes_of(column: Feature | Task) -> int:

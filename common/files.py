@@ -55,7 +55,8 @@ def write_set(files: Mapping[Path, bytes], *, private: bool = False) -> None:
     """Write files that belong together, each as `write_atomic` does: none takes its place before all are on the disk.
 
     They take their places in the order of `files`; after a crash in between, the last one tells that all are there.
-    Raises ConsiliumError, with the old files untouched, where one of them cannot be written.
+    Raises ConsiliumError, with the old files untouched, where there is no room for all of them; where one cannot take
+    its place after others did, those before it are new.
     """
     for path in files:
         _check_ordinary(path)

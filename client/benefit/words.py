@@ -39,10 +39,16 @@ def sentences(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
         gain = dict(joining["gain"])
         if joining["verdict"] == HURT:
             gain |= {"value": -gain["value"], "low": -gain["high"], "high": -gain["low"]}
-        words = f"{name} {'' if joining['verdict'] == SAME else 'by '}{interval(gain)}"
-        by_verdict.setdefault(joining["verdict"], []).append(f"{words} {_unit(entry)}".rstrip())
+        same = joining["verdict"] == SAME
+        words = f"{name} {'' if same else 'by '}{interval(gain)} {_unit(entry)}".rstrip()
+        by_verdict.setdefault(joining["verdict"], []).append(words + (_unseen(gain) if same else ""))
     starts = {HELPED: "Joining helped", HURT: "Joining hurt", SAME: "It made no difference that can be shown for"}
     return [f"{start} {_and(by_verdict[key])}." for key, start in starts.items() if key in by_verdict] + unknown
+
+
+def _unseen(gain: Mapping[str, float]) -> str:
+    """What this hospital's test rows are too few to show: half the interval."""
+    return f" (one below {figure((gain['high'] - gain['low']) / 2.0)} would not be seen)"
 
 
 def _unit(entry: Mapping[str, Any]) -> str:

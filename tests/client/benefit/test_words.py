@@ -39,7 +39,7 @@ def test_words_are_those_that_were_asked_for() -> None:
     assert told == [
         "Joining helped sepsis by .04 [.01, .07]; and stay by 1.25 [.50, 12.3] d (mean absolute error).",
         "Joining hurt death by .05 [.01, .09].",
-        "It made no difference that can be shown for diabetes .00 [-.02, .03].",
+        "It made no difference that can be shown for diabetes .00 [-.02, .03] (one below .03 would not be seen).",
         "Whether joining helped gout cannot be said: of the test rows, 4 of 70 rows are outside the largest class.",
     ]
 
