@@ -21,7 +21,7 @@ from common.files import write_atomic
 from common.intervals import over_splits, summarise
 from common.plan.rules import Balancing
 from experiments.commit import ROOT, claim
-from experiments.defaults import JUDGED_PER_TRAINED, Federation, Measured, difference, runs, study
+from experiments.defaults import JUDGED_PER_TRAINED, Federation, Measured, difference, plan_of, runs, study
 from experiments.plainly import plainly
 
 PLAIN, *OTHERS = get_args(Balancing)
@@ -35,11 +35,12 @@ Written by `make balancing DATA=FOLDER`; do not edit by hand. `training.balancin
 - **upgrad**, **mgda**, **pcgrad**: the tasks' gradients at the encoder's output are combined by that method of
   [torchjd](https://torchjd.org); the encoder has one backward pass, and each head learns its own task alone.
 
-Quality: the mean AUROC over tasks on the **validation rows** (pooled, the last point of the learning curve; no test row
-is looked at), mean over seeds {seeds}, as in [defaults.md](defaults.md); of the others the paired difference to plain
-with its 95 % interval over splits. Cost: processor seconds that the sites of a run together spend on local
-training, one thread; of the others the ratio to plain on the same seed, with its interval. The runs of a seed come one
-after the other, with plain sums (`secure = false`): what is summed is the same.
+Quality: the mean over tasks of the per-site mean AUROC on **validation rows**, mean over seeds {seeds}, as in
+[defaults.md](defaults.md); of the others the paired difference to plain with its 95 % interval over splits. Cost:
+processor seconds that the sites of a run together spend on local training, one thread; of the others the ratio to plain
+on the same seed, with its interval. The runs of a seed come one after the other, with plain sums (`secure = false`):
+what is summed is the same. Where tasks exclude different inputs, one row is seen in several ways: methods that compare
+gradients compare them as if at one output.
 
 The default is another one than plain only if it is better on every federation here, with an interval above 0.
 
@@ -123,7 +124,8 @@ def main(data: Path, names: list[str]) -> None:
     federations, content = study()
     quality, seconds = {}, {}
     for federation in federations:
-        if federation.sites and (not names or federation.name in names):
+        several = len(plan_of(federation, 0).tasks) > 1
+        if federation.sites and not federation.hours and several and (not names or federation.name in names):
             kept = Path("runs/balancing") / f"{federation.plan.removesuffix('.toml')}.json"
             found = measured(federation, data, content["seeds"], kept)
             quality[federation.name], seconds[federation.name] = found

@@ -5,18 +5,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from client.config import SiteConfig, find_sites
 from client.data.site_table import SiteTable
-from client.predict import predict_scores
 from client.site_rows import TEST
-from common.evaluation import Evaluation
 from common.files import read_bytes, write_atomic
-from common.model_file import ModelFile
-from common.plan import Plan
-from common.scores import exact_metrics, task_columns
-from experiments.baselines.tables import load_tables, train_counts
+from experiments.baselines.tables import load_tables
+from experiments.judge import judged
 from experiments.results.study import Example, plan_of
 from experiments.simulate import simulate
 from server.result import MODEL
@@ -43,7 +37,7 @@ def held_out(example: Example, data: Path, seeds: Iterable[int], work: Path) -> 
                     _without(config, table, tables[config.name]) for config in configs if config.name != table.site
                 ]
                 simulate(plan, others, out, resume=True)
-                write_atomic(out / JUDGED, json.dumps(_judge(out / MODEL, plan, table), indent=1).encode())
+                write_atomic(out / JUDGED, json.dumps(judged(out / MODEL, plan, table, TEST), indent=1).encode())
             found.setdefault(table.site, {})[seed] = json.loads(read_bytes(out / JUDGED))
     return found
 
@@ -54,18 +48,3 @@ def _without(config: SiteConfig, held: SiteTable, own: SiteTable) -> SiteConfig:
     if not shared:
         return config
     return config.model_copy(update={"data": config.data.model_copy(update={"exclude_patients": tuple(shared)})})
-
-
-def _judge(model: Path, plan: Plan, table: SiteTable) -> dict[str, Any]:
-    """Task -> metrics on the hospital's own test rows, and whether they count by the plan's rules."""
-    loaded = ModelFile.from_bytes(read_bytes(model), source=str(model))
-    rows = table.split == TEST
-    scores, trained = predict_scores(loaded, table.features[rows]), train_counts(table)
-    evaluation = Evaluation(plan, plan.evaluation.histogram_bins, True)
-    result: dict[str, Any] = {}
-    for index, (task, columns) in enumerate(zip(plan.tasks, task_columns(plan), strict=True)):
-        if task.name in loaded.left_out:
-            continue
-        metrics = exact_metrics(np.asarray(scores[:, columns]), table.labels[rows, index], task)
-        result[task.name] = metrics | {"counted": evaluation.counted(metrics, int(trained[index]))}
-    return result
