@@ -90,19 +90,32 @@ def coverage(
 ) -> dict[str, float]:
     """`covered` of `patients` with its `low` and `high`, and the mean `size` of the sets, on one test row of each.
 
-    size: classes in a set, or the mean width of an interval in the task's unit.
+    size: classes in a set, or the mean width of an interval in the task's unit. Of classes also `covered_before`: by
+    the fewest classes that the uncalibrated probabilities give LEVEL together.
     """
     kept = first_rows(np.arange(len(labels)), patients, most=1)
     own, labels = own[kept], labels[kept]
+    if not len(labels):
+        return {"patients": 0}
+    before: dict[str, float] = {}
     if task.kind == "regression":
         low, high = conformal.interval(task, own[:, 0].astype(np.float64))
         inside, size = (low <= labels) & (labels <= high), high - low
     else:
+        each, truth = np.arange(len(labels)), labels.astype(np.int64)
         sets = conformal.sets(task, calibrator.probabilities(task, own))
-        inside, size = sets[np.arange(len(labels)), labels.astype(np.int64)], sets.sum(axis=1)
-    if not len(labels):
-        return {"patients": 0}
+        inside, size = sets[each, truth], sets.sum(axis=1)
+        before["covered_before"] = float(_believed(Calibrator().probabilities(task, own))[each, truth].mean())
     hits = int(inside.sum())
     least, most = binomial_interval(hits, len(labels))
     share = hits / len(labels)
-    return {"patients": len(labels), "covered": share, "low": least, "high": most, "size": float(size.mean())}
+    return {"patients": len(labels), "covered": share, "low": least, "high": most, "size": float(size.mean())} | before
+
+
+def _believed(p: Float64) -> Bool:
+    """(n, classes) the fewest classes that have LEVEL of the probability, (n, classes), together."""
+    order = np.argsort(-p, axis=1, kind="stable")
+    ordered = np.take_along_axis(p, order, axis=1)
+    inside = np.zeros(p.shape, dtype=bool)
+    np.put_along_axis(inside, order, ordered.cumsum(axis=1) - ordered < LEVEL, axis=1)
+    return inside

@@ -32,7 +32,8 @@ def section(title: str, outcomes: Sequence[Outcome]) -> str:
                 "if perfect",
                 "Brier before",
                 "after",
-                "covered",
+                "covered before",
+                "after",
                 "cannot say",
                 "error",
                 "of the rest",
@@ -73,12 +74,19 @@ def _site(name: str, entries: Sequence[Entry]) -> tuple[str, ...]:
         )
     ]
     sets = [e["conformal"] for e in entries if "covered" in e["conformal"]]
-    covered = sum(e["covered"] * e["patients"] for e in sets) / sum(e["patients"] for e in sets)
+    of_classes = [e for e in sets if "covered_before" in e]
+    before, covered = _covered(of_classes, "covered_before"), _covered(sets, "covered")
     of_shares = [e["cannot_say"] for e in entries if e["kind"] not in ("regression", "ordinal")]
     both = [each for each in of_shares if "error_of_the_rest" in each]
     share = mean(e["cannot_say"]["share"] for e in entries if "share" in e["cannot_say"])
     errors = [_mean(e[key] for e in both) for key in ("error_of_all", "error_of_the_rest")]
-    return (name, f"{fitted} of {len(judged)}", *cells, f"{covered:.1%}", f"{share:.0%}", *errors)
+    return (name, f"{fitted} of {len(judged)}", *cells, before, covered, f"{share:.0%}", *errors)
+
+
+def _covered(sets: Sequence[Entry], key: str) -> str:
+    """Over all patients."""
+    patients = sum(e["patients"] for e in sets)
+    return f"{sum(e[key] * e['patients'] for e in sets) / patients:.1%}" if patients else "-"
 
 
 def _shifts(outcomes: Sequence[Outcome]) -> Iterable[tuple[str, ...]]:

@@ -30,15 +30,10 @@ class Outcome:
     shifts: dict[str, tuple[float, float]]
 
 
-def heart(data: Path, seeds: tuple[int, ...], work: Path) -> list[Outcome]:
-    """The four hospitals of examples/heart.toml; seeds: of split and training."""
-    return [
-        outcome
-        for seed in seeds
-        for outcome in _run(
-            _plan(ROOT / "examples" / "heart.toml", seed), data / "fed_heart", work / f"heart-{seed}", seed
-        )
-    ]
+def example(name: str, sites: Path, seeds: tuple[int, ...], work: Path) -> list[Outcome]:
+    """The hospitals in the folder `sites` under examples/NAME.toml; seeds: of split and training."""
+    path = ROOT / "examples" / f"{name}.toml"
+    return [each for seed in seeds for each in _run(_plan(path, seed), sites, work / f"{name}-{seed}", seed)]
 
 
 def demo(seeds: tuple[int, ...], work: Path) -> list[Outcome]:

@@ -1,7 +1,7 @@
 """What a federation notices of a hospital whose data are wrong; writes docs/wrong-site.md.
 
 `python -m experiments.wrong_site DATA [--faults N] [--seeds N]`: N faults of each kind in each federation, and as many
-splits of clean hospitals, from seed 200 on.
+splits of clean hospitals, from seed 600 on.
 """
 
 import argparse
@@ -16,12 +16,14 @@ from common.files import write_atomic
 from experiments.commit import ROOT, commit
 from experiments.plainly import plainly
 from experiments.wrong_site.document import Federation, document
+from experiments.wrong_site.fahrenheit import fahrenheit
 from experiments.wrong_site.faults import KINDS
 from experiments.wrong_site.flipped import flipped
 from experiments.wrong_site.study import Hospitals
 
 FIRST, SPLITS = 600, 10  # splits over which the faults of a federation are divided
 INNOCENT = 3
+FAHRENHEIT_SPLITS = 3
 
 
 def main() -> None:
@@ -43,7 +45,8 @@ def main() -> None:
             _federation(name, *place, Path(folder), arguments.faults, arguments.seeds) for name, place in places.items()
         ]
         cleveland = flipped(*places["heart"], Path(folder), range(FIRST, FIRST + arguments.seeds))
-    write_atomic(ROOT / "docs" / "wrong-site.md", document(told, cleveland, began, first=FIRST).encode())
+        warm = fahrenheit(*places["eICU"], Path(folder), range(FIRST, FIRST + FAHRENHEIT_SPLITS))
+    write_atomic(ROOT / "docs" / "wrong-site.md", document(told, cleveland, warm, began, first=FIRST).encode())
 
 
 def _federation(name: str, plan: Path, folder: Path, work: Path, faults: int, seeds: int) -> Federation:

@@ -56,6 +56,11 @@ others look wrong; which of those flagged it is, people have to find out.
 With it in place of the corrected one, on {seeds} splits:
 
 {cleveland}
+
+## A hospital in degrees Fahrenheit
+
+Each eICU hospital in turn writes all its temperatures in °F, which its site.toml does not say: {warm} (a hospital and a
+split each). They lie outside the plan's plausible range, and the finding says that they would fit as °F.
 """
 
 
@@ -71,9 +76,15 @@ class Federation:
 
 
 def document(
-    federations: list[Federation], cleveland: dict[str, tuple[int, int, int]], commit: str, *, first: int
+    federations: list[Federation],
+    cleveland: dict[str, tuple[int, int, int]],
+    fahrenheit: tuple[int, int, int],
+    commit: str,
+    *,
+    first: int,
 ) -> str:
     """The whole page."""
+    named, others, tried = fahrenheit
     head = ["fault", *(f"{each.name} ({each.sites} hospitals)" for each in federations)]
     caught, innocent = [head, ["---"] * len(head)], [head, ["---"] * len(head)]
     for kind in KINDS:
@@ -91,6 +102,7 @@ def document(
         innocent=_table(innocent),
         clean="\n".join(f"- {each.name}, {each.seeds} splits: {_flags(each)}" for each in federations),
         cleveland=_table(flipped),
+        warm=f"all of them are named in {named} of {tried} cases, another column in {others}",
     )
 
 

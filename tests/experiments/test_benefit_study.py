@@ -34,6 +34,8 @@ def test_reports_and_shifts_become_tables_and_nothing_runs_twice(
         "south",
         "west",
     ]
+    north = next(row for row in rows if row[0] == "| north")
+    assert [cell.endswith("%") for cell in north[7:10]] == [True] * 3  # covered before, after, cannot say
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.endswith("|")

@@ -111,7 +111,7 @@ def test_document_says_what_was_caught(demo: Path) -> None:
     tried = [Tried(fault, "north", number < 3, number < 3, ("valley",) if number == 0 else ()) for number in range(4)]
     flags = [("valley", Finding("age", "shift", "words"))] * 2
     told = Federation("demo", 3, 20, flags, {kind: tried if kind == "permuted" else [] for kind in KINDS})
-    page = document([told], {"both": (19, 1, 20)}, "abc1234", first=600)
+    page = document([told], {"both": (19, 1, 20)}, (17, 1, 18), "abc1234", first=600)
     assert "| permuted | 0.75 [0.30, 0.95], n = 4 |" in page and "| permuted | 0.25 [0.05, 0.70], n = 4 |" in page
     assert "| unit | none possible |" in page and "| both | 19 of 20 | 1 of 20 |" in page
     assert "- demo, 20 splits: valley: age (shift) in 2 splits." in page and "abc1234" in page

@@ -45,6 +45,24 @@ def test_intervals_of_a_quantity_cover(plan: Plan) -> None:
     assert binomtest(hits, trials, ceil(40 * 0.9) / 40).pvalue > 1e-3
 
 
+def test_what_the_model_believes_is_judged_beside_the_sets(plan: Plan) -> None:
+    """One that is too sure of itself covers less than it says; one that knows its risks covers no less."""
+    random, task = np.random.default_rng(3), plan.task("death")
+    true = random.normal(0, 1.0, 4_000).astype("f4")
+    labels, names = (random.random(4_000) < sigmoid(true)).astype("f4"), np.arange(4_000).astype(np.str_)
+    found = {}
+    for sureness in (1.0, 4.0):
+        own = (sureness * true)[:, None]
+        fitted = fit_conformal(task, Calibrator(), own[:2_000], labels[:2_000], names[:2_000])
+        after = coverage(task, fitted, Calibrator(), own[2_000:], labels[2_000:], names[2_000:])
+        assert after["covered"] == pytest.approx(0.9, abs=0.03)
+        found[sureness] = after["covered_before"]
+    p = sigmoid(4.0 * true[2_000:])
+    believed = np.where(np.maximum(p, 1 - p) >= 0.9, (p > 0.5) == (labels[2_000:] == 1.0), True)
+    assert found[4.0] == pytest.approx(believed.mean()) and found[4.0] < 0.87
+    assert found[1.0] >= 0.9
+
+
 def test_the_quantile_is_the_finite_sample_one() -> None:
     for rows in range(1, 200):
         scores = np.random.default_rng(rows).permutation(rows).astype(float)
