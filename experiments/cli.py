@@ -20,6 +20,7 @@ from experiments.command_help import with_argument_help
 from experiments.public_data import data_app
 from experiments.run_cli import demo, prepare, simulate, synthetic
 from experiments.study_cli import baselines, compare
+from experiments.sweep_cli import experiment_app
 from server.cli import plan_app, server_app
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.add_typer(site_app, name="site")
 app.add_typer(server_app, name="server")
 app.add_typer(data_app, name="data")
 app.add_typer(attack_app, name="attack")
+app.add_typer(experiment_app, name="experiment")
 
 _INTERRUPTED = 130
 
