@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench results defaults balancing privacy privacy-choice wrong-site hourly adapt benefit_study ordinal studies torture install clean
+.PHONY: demo test lint bench results defaults balancing privacy privacy-choice wrong-site hourly adapt benefit_study ordinal audit studies torture install clean
 
 DATA ?= ../shared/data
 
@@ -60,10 +60,13 @@ wrong-site: $(READY)
 hourly: $(READY)
 	$(BIN)/python -m experiments.hourly $(DATA)
 
+audit: $(READY)
+	$(BIN)/python -m experiments.audit
+
 adapt benefit_study ordinal: $(READY)
 	$(BIN)/python -m experiments.$@ $(DATA)
 
-studies: results defaults balancing privacy-choice wrong-site hourly adapt benefit_study ordinal
+studies: results defaults balancing privacy-choice wrong-site hourly adapt benefit_study ordinal audit
 
 torture: COMMIT = $(shell git rev-parse --short HEAD)
 torture: $(READY)
