@@ -9,28 +9,30 @@ from experiments.plainly import plainly
 
 _HEAD = """# An audit of the noise
 
-Written by `make audit`; do not edit by hand. Patients who are easy to find (*canaries*: one far value each, in a feature
-of their own) are put into virtual hospitals by a fair coin each, and the sites' own mechanism trains on them: Poisson
-samples, clipping by patient, its own noise. Whoever sees a hospital's update guesses which canaries are in it. What the
-guesses refute of epsilon, at 95 % confidence, is held against what the accountant claims: more than that is a mistake in
-the mechanism. **Rows of planted mistakes** show that the audit would see one; nothing of them is in shipped code.
+Written by `make audit`; do not edit by hand. Patients who are easy to find (*canaries*: one far value each, in a
+feature of their own) are put into virtual hospitals by a fair coin each, and the sites' own mechanism trains on them:
+Poisson samples, clipping by patient, its own noise. Whoever sees a hospital's update guesses which canaries are in
+it. What the guesses refute of epsilon, at 95 % confidence, is held against what the accountant claims: more than that
+is a mistake in the mechanism. **Rows of planted mistakes** show that the audit would see one; nothing of them is in
+shipped code.
 
 "One run": all canaries of a run together (Steinke, Nasr, Jagielski 2023), shares of guesses fixed beforehand and the
-error divided among them. "Runs": one canary in each of many runs, by the rates of finding it (Jagielski, Ullman, Oprea
-2020; Clopper and Pearson's intervals), threshold and direction from the first half, judged on the second.
+error divided among them. "Runs": one canary in each of many runs, by the rates of finding it (Jagielski, Ullman,
+Oprea 2020; Clopper and Pearson's intervals), threshold and direction from the first half, judged on the second.
 
-*refuted*: mean over repetitions with its 95 % interval. *ceiling*: what the test could have refuted at most. *caught*: in
-how many repetitions more than the claim was refuted; for the mechanism as it is, at most one in twenty is chance.
+*refuted*: mean over repetitions with its 95 % interval. *ceiling*: what the test could have refuted at most.
+*caught*: in how many repetitions more than the claim was refuted; for the mechanism as it is, at most one in twenty
+is chance.
 
 """
 
 _FOOT = """
 Commit `{commit}`, {repetitions} repetitions.
 
-**What it does not show.** A bound from below: that nothing is refuted is no proof, that is the accountant's. The audit
-covers the gradient's clipping, sample and noise with SGD, one row to a patient, tables, and each hospital's own noise;
-not the noise that is shared out, the survey, the evaluation, momentum, AdamW or sequences. The number of patients is the
-expected one. Clipping by task is seen from about eight tasks on, with fewer it takes another setting.
+**What it does not show.** A bound from below: that nothing is refuted is no proof, that is the accountant's. The
+audit covers the gradient's clipping, sample and noise with SGD, one row to a patient, tables, and each hospital's own
+noise; not the noise that is shared out, the survey, the evaluation, momentum, AdamW or sequences. The number of
+patients is the expected one. Clipping by task is seen from about eight tasks on, with fewer it takes another setting.
 """
 
 

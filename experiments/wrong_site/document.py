@@ -60,7 +60,8 @@ With it in place of the corrected one, on {seeds} splits:
 ## A hospital in degrees Fahrenheit
 
 Each eICU hospital in turn writes all its temperatures in °F, which its site.toml does not say:
-{warm} (a hospital and a split each). They lie outside the plan's plausible range, and the finding says that they would fit as °F.
+{warm} (a hospital and a split each).
+They lie outside the plan's plausible range, and the finding says that they would fit as °F.
 """
 
 
